@@ -1,0 +1,128 @@
+"""What a session is, and which names it may have."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dexto_magic.conversation.messages import Message, Usage
+from dexto_magic.errors import InvalidSessionIdError
+
+MAX_ID_LENGTH = 128
+"""Characters that a session's name may have, in Unicode's composed form (NFC)."""
+
+_JOINERS = "\u200c\u200d"
+"""Zero-width joiners: invisible, but part of the spelling in Persian, in Indic scripts, in emoji."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A conversation as it stood when it was looked up.
+
+    Attributes:
+        id: Its name, unique in the store.
+        title: A line for people, or ``None`` before the first turn.
+        created_at: When it was made; UTC.
+        updated_at: When it was last used, that is its last turn, else when it was made; UTC.
+        message_count: Messages in view.
+        turn_count: Turns in view.
+        model: Its own model, as ``"provider:model"``, or ``None`` for the agent's.
+        system: Its own system prompt, or ``None`` for the agent's.
+        forked_from: The name of the session that it was forked from, or ``None``.
+        usage: Tokens over its lifetime, a reset included.
+        home: Path of the notebook whose own, nameless session it is, or ``None``.
+        notebooks: Paths of the notebooks that have used it, latest last.
+    """
+
+    id: str
+    title: str | None
+    created_at: datetime
+    updated_at: datetime
+    message_count: int = 0
+    turn_count: int = 0
+    model: str | None = None
+    system: str | None = None
+    forked_from: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    home: str | None = None
+    notebooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionPage:
+    """Some sessions of a longer list, most recently used first.
+
+    Attributes:
+        sessions: The sessions of this page.
+        cursor: What to pass to get the next page, or ``None`` at the end.
+    """
+
+    sessions: tuple[Session, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """What a reset or a delete took away, and what it could not reach.
+
+    Attributes:
+        session_id: The session's name.
+        message_count: Messages that are gone.
+        notebooks: Notebooks that used the session and may still show it.
+        purge_pending: Whether bytes of them are still in the store's files, because another
+            process is reading; the purge is tried again at later writes and openings.
+    """
+
+    session_id: str
+    message_count: int
+    notebooks: tuple[str, ...]
+    purge_pending: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """A session with its messages: all that a view or an export needs.
+
+    Attributes:
+        session: The session.
+        messages: Its messages in order, or the newest of them.
+    """
+
+    session: Session
+    messages: tuple[Message, ...]
+
+
+def valid_session_id(text: str) -> str:
+    """The name in the form in which it is kept: Unicode NFC.
+
+    Raises:
+        InvalidSessionIdError: It is empty, too long, begins or ends with white space, or holds a
+            character that cannot be seen.
+    """
+    if not isinstance(text, str):
+        raise InvalidSessionIdError(
+            f"A session's name must be a string, not {type(text).__name__}.", session_id=repr(text)
+        )
+    name = unicodedata.normalize("NFC", text)
+
+    def problem(what: str) -> InvalidSessionIdError:
+        return InvalidSessionIdError(
+            f"{what} A session's name has 1 to {MAX_ID_LENGTH} printable characters of any script, "
+            "and no white space at its ends.",
+            session_id=text,
+        )
+
+    if not name:
+        raise problem("A session's name cannot be empty.")
+    if len(name) > MAX_ID_LENGTH:
+        raise problem(f"{name[:20] + '…'!r} has {len(name)} characters.")
+    if name != name.strip():
+        raise problem(f"{name!r} begins or ends with white space.")
+    for position, character in enumerate(name, start=1):
+        if not (character.isprintable() or character in _JOINERS):
+            raise problem(
+                f"{name!r} holds U+{ord(character):04X} "
+                f"({unicodedata.name(character, 'a control character')}) as character {position}."
+            )
+    return name

@@ -1,0 +1,1 @@
+"""Who answers: chat models behind one protocol."""

@@ -1,0 +1,1 @@
+"""One-way views of conversations: to text for terminals, to safe HTML for notebooks."""
