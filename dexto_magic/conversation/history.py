@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from dexto_magic.conversation.messages import JSON, Message, Usage, new_id
 from dexto_magic.conversation.session import Session
-from dexto_magic.errors import SessionError, SessionNotFoundError
+from dexto_magic.errors import SessionBusyError, SessionError, SessionNotFoundError
 
 TITLE_LENGTH = 60
 """Characters of the first prompt that make the automatic title."""
@@ -195,6 +195,12 @@ def opened(
     )
 
 
+def rows_of(claim: Claim, rows: Sequence[Message]) -> list[Message]:
+    """The rows as parts of the claim's turn."""
+    turn, version = claim.message.turn, claim.message.version
+    return [replace(row, turn=turn, version=version) for row in rows]
+
+
 def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) -> SessionRecord:
     """Ends the open turn with the rows that follow its user message."""
     usage = record.usage
@@ -275,6 +281,28 @@ def fence(record: SessionRecord | None, claim: Claim) -> SessionRecord:
             session_id=name,
         )
     return record
+
+
+def updated(record: SessionRecord, *, model: str | None, system: str | None) -> SessionRecord:
+    """Changes what is given; an empty string takes the session's own value away."""
+    return replace(
+        record,
+        model=record.model if model is None else model or None,
+        system=record.system if system is None else system or None,
+    )
+
+
+def busy(record: SessionRecord) -> SessionBusyError:
+    """The error for a session that a live owner holds."""
+    mark = record.open
+    assert mark is not None
+    return SessionBusyError(
+        f"Session {record.id!r} is busy: {mark.holder} has been running a turn of it since "
+        f"{mark.since:%H:%M:%S} UTC. Wait for it, or cancel it.",
+        session_id=record.id,
+        holder=mark.holder,
+        since=mark.since,
+    )
 
 
 def automatic_title(prompt: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from dexto_magic.conversation.messages import Message, Usage
-from dexto_magic.errors import InvalidSessionIdError
+from dexto_magic.errors import (
+    InvalidSessionIdError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
 
 MAX_ID_LENGTH = 128
 """Characters that a session's name may have, in Unicode's composed form (NFC)."""
@@ -126,3 +131,20 @@ def valid_session_id(text: str) -> str:
                 f"({unicodedata.name(character, 'a control character')}) as character {position}."
             )
     return name
+
+
+def not_found(session_id: str, close_matches: Sequence[str] = ()) -> SessionNotFoundError:
+    """The error for a name that no session has."""
+    message = f"There is no session {session_id!r}."
+    if close_matches:
+        message += " Did you mean " + " or ".join(repr(name) for name in close_matches) + "?"
+    return SessionNotFoundError(message, session_id=session_id, close_matches=close_matches)
+
+
+def taken(session_id: str) -> SessionExistsError:
+    """The error for a name that another session has."""
+    return SessionExistsError(
+        f"There is a session {session_id!r} already. Choose another name, or go on with it: "
+        "get_or_create_session takes the one that is there.",
+        session_id=session_id,
+    )

@@ -1,0 +1,98 @@
+"""The keys of the table, and so the layout of a store.
+
+======================= ========================================================================
+``n:<id>``              the session's sid; adding it is what makes a name unique
+``s:<sid>``             the session's record; its row count commits its messages
+``m:<sid>:<epoch>:<n>`` a message, written once; epoch and n in hexadecimal, of fixed width
+``p:<sid>``             the running reply so far; gone when the turn ends
+``b:<sid>:<digest>``    an attachment
+``R`` + use + sid       bytes: the most recently used session last; ``use`` is ever growing
+``C`` + change + sid    bytes: a session's latest change, numbered throughout the store
+``f:<hash>``            a notebook's path and the sid of its own session
+``k:<hash>``            a cell id and the sid of the notebook session that saw it last
+``x:<sid>:<epoch>``     rows to collect after a reset or delete; replayed at opening
+``v:schema``            the store's version, and the oldest version that may open it
+======================= ========================================================================
+
+sid is opaque and of fixed width, so that no session's range holds another's rows, and no text of
+a user's is in a key that is scanned by range.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+VERSION = 1
+"""The layout as it is written here; a change that an older version could not read raises it."""
+
+SCHEMA_KEY = "v:schema"
+
+TOMBSTONES = ("x:", "x;")
+USES = (b"R", b"S")
+CHANGES = (b"C", b"D")
+"""First key, and end, of all rows of a kind."""
+
+
+def name_key(session_id: str) -> str:
+    """Where a session's name leads to its sid."""
+    return f"n:{session_id}"
+
+
+def session_key(sid: str) -> str:
+    """Where a session's record is."""
+    return f"s:{sid}"
+
+
+def message_key(sid: str, epoch: int, number: int) -> str:
+    """Where a message is; counted from 0 within its epoch."""
+    return f"m:{sid}:{epoch:08x}:{number:012x}"
+
+
+def partial_key(sid: str) -> str:
+    """Where the running reply is."""
+    return f"p:{sid}"
+
+
+def use_key(use: int, sid: str) -> bytes:
+    """Where a session stands among all by use; sid empty for the first of a number."""
+    return b"R" + use.to_bytes(8) + sid.encode()
+
+
+def change_key(change: int, sid: str) -> bytes:
+    """Where a session stands among all by change; sid empty for the first of a number."""
+    return b"C" + change.to_bytes(8) + sid.encode()
+
+
+def home_key(notebook: str) -> str:
+    """Where a notebook leads to its own session."""
+    return f"f:{_digest(notebook)}"
+
+
+def cell_key(cell_id: str) -> str:
+    """Where a cell id leads to a notebook's own session."""
+    return f"k:{_digest(cell_id)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def tombstone_key(sid: str, epoch: int) -> str:
+    """Where a removed epoch of a session waits for its rows to be collected."""
+    return f"x:{sid}:{epoch:08x}"
+
+
+def removed_range(tombstone: str) -> tuple[str, str]:
+    """First key, and end, of the messages that a tombstone stands for."""
+    rows = "m" + tombstone.removeprefix("x")
+    return f"{rows}:", f"{rows};"
+
+
+def number_of(key: bytes) -> int:
+    """The number in a key of recency or change."""
+    return int.from_bytes(key[1:9])
+
+
+def sid_of(key: bytes) -> str:
+    """The sid in a key of recency or change."""
+    return key[9:].decode()

@@ -1,0 +1,188 @@
+"""What the agent needs of a store: a few operations, each of them atomic.
+
+The seam that keeps the agent from knowing where conversations live. One contract suite runs over
+every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dexto_magic.conversation.history import Claim, Signal
+from dexto_magic.conversation.messages import Message
+from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Somebody who may run turns: one agent, for as long as it is started.
+
+    Attributes:
+        id: Unique, never used twice.
+        holder: Who that is, in words, for those who have to wait.
+    """
+
+    id: str
+    holder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A session that changed.
+
+    Attributes:
+        number: Store-wide and ever growing; of a session only its latest change is kept.
+        sid: The store's own name for the session, the same through renames.
+        session_id: The session's name, or ``None`` if it was deleted.
+    """
+
+    number: int
+    sid: str
+    session_id: str | None
+
+
+class Store(Protocol):
+    """A durable home of sessions.
+
+    A call that is cancelled either did nothing or, if it had begun, finishes and returns its
+    result: what a store has done is never unknown. Every method may raise ``StoreError`` or one of
+    its kinds; session names are given as ``valid_session_id`` returns them.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people: a path, or ``"memory"``."""
+        ...
+
+    async def open(self) -> None:
+        """Makes it usable; does nothing if it is open."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of everything; does nothing if it is closed."""
+        ...
+
+    async def join(self, label: str) -> Owner:
+        """A new owner, alive until ``leave`` or until this process ends, however it ends."""
+        ...
+
+    async def leave(self, owner: Owner) -> None:
+        """Ends an owner; a turn that it left open counts as crashed."""
+        ...
+
+    async def create(
+        self, session_id: str, *, model: str | None = None, system: str | None = None
+    ) -> Session:
+        """A new, empty session.
+
+        Raises:
+            SessionExistsError: The name is taken.
+        """
+        ...
+
+    async def get(self, session_id: str) -> Session | None:
+        """The session, or ``None``."""
+        ...
+
+    async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
+        """A page of sessions, most recently used first; ``cursor`` from the page before."""
+        ...
+
+    async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
+        """The messages in view, in order, or the newest ``limit`` of them.
+
+        A turn whose owner died is ended first, with what was saved of it.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def update(
+        self, session_id: str, *, model: str | None = None, system: str | None = None
+    ) -> Session:
+        """Changes what is given; an empty string takes the session's own value away.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def claim(self, session_id: str, message: Message, owner: Owner) -> Claim:
+        """Opens a turn: its user message is written and the session marked as the owner's.
+
+        A turn whose owner died is ended first.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionBusyError: A live owner runs a turn of it.
+        """
+        ...
+
+    async def save_partial(self, claim: Claim, message: Message) -> None:
+        """Keeps the reply as far as it has come, in place of what was kept before.
+
+        Raises:
+            SessionNotFoundError: The session was deleted meanwhile.
+            SessionError: It was reset meanwhile.
+        """
+        ...
+
+    async def settle(self, claim: Claim, rows: Sequence[Message]) -> Session:
+        """Ends the turn with the rows that follow its user message, all of them or none.
+
+        Raises:
+            SessionNotFoundError: The session was deleted meanwhile.
+            SessionError: It was reset meanwhile.
+        """
+        ...
+
+    async def watch(self, claim: Claim) -> Signal:
+        """Whether the turn may go on, or why it must stop."""
+        ...
+
+    async def request_cancel(self, session_id: str) -> bool:
+        """Asks whoever runs a turn of the session to stop it; ``False`` if nobody does.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def reset(self, session_id: str) -> Removal:
+        """Takes all messages away and keeps the session; a running turn ends, unsaved.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def delete(self, session_id: str) -> Removal:
+        """Takes the session away; a running turn ends, unsaved.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def changes(self, since: int, *, limit: int) -> Sequence[Change]:
+        """Sessions whose latest change has a number above ``since``, in that order."""
+        ...
+
+    async def set_home(self, session_id: str, notebook: str) -> Session:
+        """Makes it the notebook's own session, in place of the one that was.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def home_session(self, notebook: str) -> Session | None:
+        """The notebook's own session, or ``None``."""
+        ...
+
+    async def session_of_cells(self, cell_ids: Sequence[str]) -> Session | None:
+        """The own session of some notebook that has seen one of these cells, or ``None``."""
+        ...

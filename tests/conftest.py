@@ -1,0 +1,41 @@
+"""What every test stands on: no key, no store and no notebook of the person who runs them."""
+
+import os
+
+import pytest
+
+FOREIGN_VARIABLES = (
+    "DEXTO_",
+    "OPENAI_",
+    "OLLAMA_",
+    "JPY_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path):
+    """An environment in which nothing is set that this package reads, and a store of its own."""
+    for name in list(os.environ):
+        if name.startswith(FOREIGN_VARIABLES) or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DEXTO_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def anyio_backend():
+    """The event loop that the agent runs on."""
+    return "asyncio"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run what takes minutes")
+
+
+@pytest.fixture
+def slow(request):
+    """Keeps a test for runs that asked for the slow ones."""
+    if not request.config.getoption("--slow"):
+        pytest.skip("takes minutes and gigabytes; run with --slow")
