@@ -1,0 +1,240 @@
+"""Conversations as plain text, and the words that every view of them shares.
+
+What a terminal shows must not drive the terminal, so whatever people or models wrote goes through
+``printable``. Dates are absolute and in UTC: a notebook must not change by being run again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from wcwidth import wcswidth
+
+from dexto_magic.conversation.messages import Attachment, Message, Reply, Turn, Usage, turns_of
+from dexto_magic.conversation.session import Session, Transcript
+
+NO_SESSIONS = "No sessions. A new one begins with its first question: %%dexto NAME in a cell."
+NO_REPLY_YET = "no reply yet"
+SESSION_COLUMNS = ("name", "title", "turns", "last used (UTC)", "model")
+
+_CONTROLS = re.compile(
+    "(?:\x1b[P\\]X^_]|[\x90\x98\x9d-\x9f])"  # strings: titles, links, the clipboard
+    "[^\x07\x1b\x80-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
+    "|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, the cursor, the screen
+    "|\x1b[ -/]*[0-~]?"  # all other sequences, and strings without an end
+    "|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    "|[\u202a-\u202e\u2066-\u2069]"  # would reorder what stands beside them
+)
+"""Sequences of ECMA-48, in their 7-bit and 8-bit forms, and bidirectional overrides."""
+
+_ENDINGS = {
+    "length": "cut short: the reply reached its limit of tokens",
+    "content_filter": "cut short: the provider's content filter",
+}
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey, but for new lines and tabs."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub("[\ud800-\udfff]", "\ufffd", _CONTROLS.sub("", text))
+
+
+def date(when: datetime) -> str:
+    """For example ``2026-11-20``, in UTC."""
+    return when.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def moment(when: datetime) -> str:
+    """For example ``2026-11-20 14:03 UTC``."""
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def number(n: int) -> str:
+    """For example ``1,234``."""
+    return f"{n:,}"
+
+
+def count(n: int, noun: str) -> str:
+    """For example ``1 turn`` or ``1,234 turns``."""
+    return f"{number(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def mark(message: Message) -> str | None:
+    """The words for a message that did not end well, the same everywhere, or ``None``."""
+    reason = _one_line(message.reason or "error")
+    if message.status == "failed":
+        return f"failed: {reason}, nothing arrived"
+    if message.status == "complete":
+        return _ENDINGS.get(message.finish_reason or "")
+    if reason == "crashed":
+        return "cut short by a crash: the last saved part"
+    return f"cut short: {reason}"
+
+
+def tokens(usage: Usage) -> str:
+    """For example ``1,234 in (1,000 cached) / 56 out``."""
+    cached = f" ({number(usage.cached_tokens)} cached)" if usage.cached_tokens else ""
+    return f"{number(usage.input_tokens)} in{cached} / {number(usage.output_tokens)} out"
+
+
+def reply_line(reply: Reply) -> str:
+    """The last line of a cell: who answered, in which turn, for how many tokens, how fast."""
+    message, total = reply.message, reply.session_usage.total_tokens
+    return _joined(
+        _one_line(reply.session_id),
+        f"turn {message.turn}" if message.turn else None,
+        _one_line(message.model or ""),
+        tokens(message.usage) if message.usage else None,
+        f"{number(total)} tokens in session" if total else None,
+        _seconds(message),
+    )
+
+
+def message_line(message: Message) -> str:
+    """Who speaks, and for a reply how many tokens and seconds it took."""
+    speaker = {"user": "you", "assistant": message.model or "assistant", "tool": "tool"}
+    return _joined(
+        _one_line(speaker[message.role]),
+        f"version {message.version}" if message.version > 1 else None,
+        tokens(message.usage) if message.usage else None,
+        _seconds(message),
+    )
+
+
+def turn_line(turn: Turn) -> str:
+    """The number of a turn and when it began."""
+    return _joined(f"turn {turn.number}", moment(turn.messages[0].created_at))
+
+
+def attachment_line(attachment: Attachment) -> str:
+    """The name of an attachment, its type and its size."""
+    size = count(attachment.size, "byte")
+    return _one_line(f"attached: {attachment.name} ({attachment.media_type}, {size})")
+
+
+def transcript_line(transcript: Transcript) -> str:
+    """What of a session is shown, and when it was last used."""
+    session = transcript.session
+    shown, whole = len(turns_of(transcript.messages)), session.turn_count
+    if not shown and not whole:
+        return f"{_one_line(session.id)} — no turns yet"
+    turns = f"{number(shown)} of {count(whole, 'turn')}" if shown < whole else count(shown, "turn")
+    return f"{_one_line(session.id)} — {turns}, last used {moment(session.updated_at)}"
+
+
+def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = False) -> str:
+    """A history for the terminal.
+
+    Labels stand at the left edge and what was said is indented, so that no reply can pass for a
+    turn that never was. Lines are left as they are: the terminal wraps them, and code survives.
+
+    Args:
+        transcript: The session and its messages.
+        width: Columns of the terminal.
+        color: Whether our own labels are set off by bold and dim type.
+    """
+    bold, dim = ("\x1b[1m{}\x1b[0m", "\x1b[2m{}\x1b[0m") if color else ("{}", "{}")
+    lines = [bold.format(transcript_line(transcript))]
+    if transcript.session.title:
+        lines.append(dim.format(_clipped(_one_line(transcript.session.title), width)))
+    lines.append("")
+    for turn in turns_of(transcript.messages):
+        head = f"── {turn_line(turn)} "
+        lines.append(dim.format(head + "─" * (width - len(head))))
+        for message in turn.messages:
+            lines += [bold.format(message_line(message)), *_indented(message.content)]
+            lines += ["  " + dim.format(f"[{remark}]") for remark in _remarks(message)]
+            lines.append("")
+        if turn.status == "open":
+            lines += ["  " + dim.format(f"[{NO_REPLY_YET}]"), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def sessions_text(sessions: Sequence[Session], *, width: int = 80, color: bool = False) -> str:
+    """A table of sessions for the terminal: name, title, turns, when last used, model.
+
+    Args:
+        sessions: The sessions, in the order in which they are shown.
+        width: Columns of the terminal; names, titles and models are shortened to fit.
+        color: Whether the heading is set off by bold type.
+    """
+    if not sessions:
+        return NO_SESSIONS + "\n"
+    rows = [SESSION_COLUMNS, *map(session_row, sessions)]
+    widths = [max(wcswidth(cell) for cell in column) for column in zip(*rows, strict=True)]
+    # A name is for typing again, so it has more room than a model; the title has what is left.
+    widths[0] = min(widths[0], width // 4)
+    widths[4] = min(widths[4], width // 6)
+    others = widths[0] + widths[2] + widths[3] + widths[4] + 2 * (len(widths) - 1)
+    widths[1] = min(widths[1], max(width - others, len("title")))
+    lines = [_row(row, widths) for row in rows]
+    if color:
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    return "\n".join(lines) + "\n"
+
+
+def session_row(session: Session) -> tuple[str, ...]:
+    """What a table of sessions says of one, in the order of ``SESSION_COLUMNS``."""
+    return (
+        _one_line(session.id),
+        _one_line(session.title or ""),
+        number(session.turn_count),
+        moment(session.updated_at).removesuffix(" UTC"),
+        _one_line(session.model or ""),
+    )
+
+
+def facts_text(facts: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one pair on a line, the values aligned."""
+    names = [_one_line(name) for name, _ in facts]
+    widest = max(map(wcswidth, names), default=0)
+    pairs = zip(names, facts, strict=True)
+    return "".join(
+        f"{_padded(name, widest)}  {_one_line(value)}".rstrip() + "\n" for name, (_, value) in pairs
+    )
+
+
+def _remarks(message: Message) -> list[str]:
+    remarks = [attachment_line(attachment) for attachment in message.attachments]
+    if message.reasoning:
+        remarks.append(f"reasoning: {count(len(message.reasoning), 'character')}")
+    remarks += [_one_line(f"calls {call.name}({call.arguments})") for call in message.tool_calls]
+    ending = mark(message)
+    return [*remarks, ending] if ending else remarks
+
+
+def _indented(text: str) -> list[str]:
+    return ["  " + line if line else "" for line in printable(text).split("\n")] if text else []
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    fitted = [_clipped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    padded = [_padded(cell, width) for cell, width in zip(fitted, widths, strict=True)]
+    padded[2] = fitted[2].rjust(widths[2])
+    return "  ".join(padded).rstrip()
+
+
+def _joined(*parts: str | None) -> str:
+    return " · ".join(part for part in parts if part)
+
+
+def _seconds(message: Message) -> str | None:
+    return None if message.duration is None else f"{message.duration:,.1f} s"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - wcswidth(text))
+
+
+def _clipped(text: str, width: int) -> str:
+    if wcswidth(text) <= width:
+        return text
+    while text and wcswidth(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"

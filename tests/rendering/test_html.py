@@ -1,0 +1,178 @@
+"""Views as HTML: they show what the plain ones say, and nothing in them can act."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from dexto_magic.rendering import plain
+from dexto_magic.rendering.html import (
+    facts_html,
+    lines_html,
+    reply_html,
+    sessions_html,
+    transcript_html,
+)
+from dexto_magic.rendering.markdown import CODE_STYLE, to_html
+from tests.support.hostile import HOSTILE
+from tests.support.html_safety import assert_inert
+from tests.support.views import (
+    USAGE,
+    attachment,
+    message,
+    session,
+    transcript,
+    transcript_of,
+)
+
+
+def text_of(html):
+    """The text of a view, without its style sheet."""
+    parts = []
+    reader = HTMLParser()
+    reader.handle_data = parts.append
+    reader.feed(re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL))
+    reader.close()
+    return "".join(parts)
+
+
+class TestReply:
+    def test_stands_in_order_and_each_part_on_its_line(self):
+        html = reply_html(
+            to_html("Hi **you**."),
+            notices=["joined 'eda'"],
+            reasoning="1 < 2",
+            mark="cut short: interrupted",
+            line="eda · turn 3",
+        )
+
+        assert html.startswith('<div class="dexto">\n<style>\n')
+        assert html[html.index("</style>") :].splitlines() == [
+            "</style>",
+            '<div class="dexto-dim">joined &#x27;eda&#x27;</div>',
+            "<details><summary>reasoning</summary>",
+            '<pre class="dexto-typed">',
+            "1 &lt; 2</pre>",
+            "</details>",
+            "<div>",
+            "<p>Hi <strong>you</strong>.</p>",
+            "</div>",
+            '<div class="dexto-mark">⚠ cut short: interrupted</div>',
+            '<div class="dexto-dim">eda · turn 3</div>',
+            "</div>",
+        ]
+
+    def test_has_no_empty_parts(self):
+        assert reply_html("").endswith("</style>\n\n</div>\n")
+
+    def test_brings_the_colours_of_code_only_with_code(self):
+        assert CODE_STYLE in reply_html(to_html("```\nx\n```"))
+        assert CODE_STYLE not in reply_html(to_html("`x`"))
+
+
+class TestTranscript:
+    def test_shows_what_was_typed_as_it_was_typed(self):
+        typed = "\n*How* is\n  <this> $x$?"
+
+        html = transcript_html(transcript(message("user", typed)))
+
+        assert '<div class="dexto-you">' in html
+        assert (
+            f'<pre class="dexto-typed">\n{typed.replace("<", "&lt;").replace(">", "&gt;")}</pre>'
+            in html
+        )
+
+    def test_shows_what_was_answered_as_markdown(self):
+        html = transcript_html(transcript(message("assistant", "*So*:\n\n- $x_1$")))
+
+        assert "<p><em>So</em>:</p>\n<ul>\n<li><span>$x_1$</span></li>\n</ul>" in html
+
+    def test_says_who_when_and_for_how_much(self):
+        text = text_of(
+            transcript_html(
+                transcript(
+                    message("user", "a", turn=40, attachments=(attachment(),)),
+                    message("assistant", "b", turn=40, usage=USAGE, model="m", duration=2.1),
+                )
+            )
+        )
+
+        for words in (
+            "eda — 1 of 40 turns, last used 2026-11-20 14:03 UTC",
+            "Load a file",
+            "turn 40 · 2026-11-20 14:43 UTC",
+            "attached: data.csv (text/csv, 12,345 bytes)",
+            "m · 1,234 in (1,000 cached) / 56 out · 2.1 s",
+        ):
+            assert words in text
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"content": "part", "status": "stopped", "reason": "interrupted"},
+            {"content": "", "status": "failed", "reason": "ModelRateLimitError"},
+        ],
+    )
+    def test_marks_what_did_not_end_well(self, fields):
+        unwell = message("assistant", **fields)
+
+        assert f'<div class="dexto-mark">⚠ {plain.mark(unwell)}</div>' in transcript_html(
+            transcript(unwell)
+        )
+        assert (
+            "dexto-mark"
+            not in transcript_html(transcript(message("assistant", "well"))).split("</style>")[1]
+        )
+
+    def test_keeps_reasoning_and_tools_folded(self):
+        html = transcript_html(transcript_of("words"))
+
+        assert html.count("<details>") == 3
+        assert "<details open" not in html
+
+    def test_says_that_there_is_nothing_yet(self):
+        assert "eda — no turns yet" in transcript_html(transcript(turn_count=0))
+        assert "no reply yet" in transcript_html(transcript(message("user", "a")))
+
+
+class TestTables:
+    def test_of_sessions_say_what_the_plain_one_says(self):
+        html = sessions_html([session(model="openai:x"), session("b", title=None)], current="b")
+
+        assert re.findall(r"<t[hd]>(.*?)</t[hd]>", html) == [
+            *plain.SESSION_COLUMNS,
+            *("eda", "Load a file", "40", "2026-11-20 14:03", "openai:x"),
+            *("<b>b</b> (current)", "", "40", "2026-11-20 14:03", ""),
+        ]
+
+    def test_of_no_sessions_say_what_to_do(self):
+        assert plain.NO_SESSIONS in text_of(sessions_html([]))
+
+    def test_of_facts_pair_names_and_values(self):
+        assert "<tr><th>a</th><td>1 &lt; 2</td></tr>" in facts_html([("a", "1 < 2")])
+
+    def test_lines_stand_one_by_one(self):
+        assert "<div>a</div>\n<div>b</div>" in lines_html(["a", "b"])
+
+
+def test_money_in_our_own_lines_is_no_formula():
+    html = reply_html("", notices=["$5 and $10, \\(x\\)"], line="$a$", mark="$b$")
+
+    assert not re.search(r"\$[^<]+\$|\\\(", html)
+    assert "$5 and $10, \\(x\\)" in text_of(html)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+class TestHostileText:
+    def test_in_a_history_is_inert(self, text):
+        assert_inert(transcript_html(transcript_of(text)))
+
+    def test_in_a_reply_is_inert(self, text):
+        assert_inert(
+            reply_html(to_html(text), notices=[text, text], reasoning=text, mark=text, line=text)
+        )
+
+    def test_in_a_table_is_inert(self, text):
+        assert_inert(sessions_html([session(text, title=text, model=text)], current=text))
+        assert_inert(facts_html([(text, text)]))
+        assert_inert(lines_html([text]))
