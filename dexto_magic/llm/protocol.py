@@ -5,7 +5,7 @@ The seam between the conversation and whoever answers. A model knows nothing of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -80,7 +80,7 @@ class ChatModel(Protocol):
         """Its own name, as the provider knows it."""
         ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[ModelEvent]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ModelEvent, None]:
         """The reply as it arrives; ``Finished`` comes last, and only if it arrived whole.
 
         Cancelling the task that iterates closes the connection at once. Closing the iterator does
