@@ -182,8 +182,8 @@ def opened(
         used_at=now,
         open=OpenTurn(owner=owner, holder=holder, since=now, turn=number),
         title=record.title or automatic_title(message.content),
-        notebooks=_remembered(record.notebooks, notebook, KNOWN_NOTEBOOKS),
-        cells=_remembered(record.cells, cell if record.home else None, KNOWN_CELLS),
+        notebooks=_remembered(record.notebooks, [notebook], KNOWN_NOTEBOOKS),
+        cells=_remembered(record.cells, [cell] if record.home else [], KNOWN_CELLS),
     )
     return claimed, Claim(
         session=record.session(),
@@ -283,6 +283,17 @@ def fence(record: SessionRecord | None, claim: Claim) -> SessionRecord:
     return record
 
 
+def at_home(record: SessionRecord, notebook: str, cell_ids: Sequence[str]) -> SessionRecord:
+    """Makes it the notebook's own session, which knows these cells of it."""
+    known = record.cells if record.home == notebook else ()
+    return replace(record, home=notebook, cells=_remembered(known, cell_ids, KNOWN_CELLS))
+
+
+def homeless(record: SessionRecord) -> SessionRecord:
+    """Ends its being some notebook's own session."""
+    return replace(record, home=None, cells=())
+
+
 def updated(record: SessionRecord, *, model: str | None, system: str | None) -> SessionRecord:
     """Changes what is given; an empty string takes the session's own value away."""
     return replace(
@@ -314,8 +325,7 @@ def automatic_title(prompt: str) -> str:
     return cut[: cut.rfind(" ") if " " in cut[TITLE_LENGTH // 2 :] else None].rstrip() + "…"
 
 
-def _remembered(known: tuple[str, ...], item: str | None, most: int) -> tuple[str, ...]:
-    """The same with ``item`` last, unchanged if it is there already, so that rows stay small."""
-    if item is None or item in known:
-        return known
-    return (*known, item)[-most:]
+def _remembered(known: tuple[str, ...], items: Sequence[str | None], most: int) -> tuple[str, ...]:
+    """The same with the items last, as far as they are new; only the latest are kept."""
+    new = [item for item in dict.fromkeys(items) if item is not None and item not in known]
+    return (*known, *new)[-most:] if new else known

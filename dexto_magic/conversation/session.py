@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import overload
 
 from dexto_magic.conversation.messages import Message, Usage
 from dexto_magic.errors import (
@@ -55,8 +56,8 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionPage:
-    """Some sessions of a longer list, most recently used first.
+class SessionPage(Sequence[Session]):
+    """Some sessions of a longer list, most recently used first; a sequence of them.
 
     Attributes:
         sessions: The sessions of this page.
@@ -65,6 +66,16 @@ class SessionPage:
 
     sessions: tuple[Session, ...]
     cursor: str | None
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    @overload
+    def __getitem__(self, index: int) -> Session: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Session, ...]: ...
+    def __getitem__(self, index: int | slice) -> Session | tuple[Session, ...]:
+        return self.sessions[index]
 
 
 @dataclass(frozen=True, kw_only=True)

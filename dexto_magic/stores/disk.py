@@ -80,7 +80,7 @@ class DiskStore(Store):
     async def close(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None and engine.pid == os.getpid():
-            await asyncio.to_thread(engine.close)
+            await asyncio.shield(asyncio.wrap_future(engine.close()))
 
     async def join(self, label: str) -> Owner:
         engine = await self._running()
@@ -147,14 +147,17 @@ class DiskStore(Store):
     async def changes(self, since: int, *, limit: int) -> Sequence[Change]:
         return await self._read(lambda ledger: ledger.changes(since, limit=limit))
 
-    async def set_home(self, session_id: str, notebook: str) -> Session:
-        return await self._write(lambda ledger: ledger.set_home(session_id, notebook))
+    async def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
+        return await self._write(lambda ledger: ledger.set_home(session_id, notebook, cell_ids))
 
     async def home_session(self, notebook: str) -> Session | None:
         return await self._read(lambda ledger: ledger.home_session(notebook))
 
-    async def session_of_cells(self, cell_ids: Sequence[str]) -> Session | None:
-        return await self._read(lambda ledger: ledger.session_of_cells(cell_ids))
+    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
+        return await self._read(lambda ledger: ledger.knows_cells(session_id, cell_ids))
+
+    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
+        return await self._read(lambda ledger: ledger.sessions_of_cells(cell_ids))
 
     async def _running(self) -> _Engine:
         if self._engine is not None and self._engine.pid != os.getpid():
@@ -248,10 +251,10 @@ class _Engine:
         """Whether the owner is one of this opening's."""
         return owner_id in self._owners
 
-    def close(self) -> None:
-        """Finishes what waits, then lets go of everything; blocks until then."""
+    def close(self) -> Future[None]:
+        """Finishes what waits, then lets go of everything; the future tells when."""
         self._closing = True
-        self._writer.stop()
+        return self._writer.stop()
 
     @property
     def _owners_folder(self) -> Path:
@@ -323,7 +326,7 @@ class _Engine:
             for liveness in self._owners.values():
                 liveness.end()
             self._owners.clear()
-            self._reader.stop()
+            self._reader.stop().result()
             self._end_reads()
 
 

@@ -9,7 +9,7 @@
 ``R`` + use + sid       bytes: the most recently used session last; ``use`` is ever growing
 ``C`` + change + sid    bytes: a session's latest change, numbered throughout the store
 ``f:<hash>``            a notebook's path and the sid of its own session
-``k:<hash>``            a cell id and the sid of the notebook session that saw it last
+``k:<hash>``            a cell id and the sids of notebooks' own sessions that saw it
 ``x:<sid>:<epoch>``     rows to collect after a reset or delete; replayed at opening
 ``v:schema``            the store's version, and the oldest version that may open it
 ======================= ========================================================================

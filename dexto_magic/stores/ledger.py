@@ -44,6 +44,9 @@ from dexto_magic.stores.keys import (
 from dexto_magic.stores.protocol import Change, Owner
 from dexto_magic.stores.table import Key, Table
 
+_SESSIONS_OF_A_CELL = 8
+"""Copies of a notebook share its cell ids; the latest so many are told apart."""
+
 _NULL = rows.encode(None)
 
 
@@ -139,15 +142,21 @@ class Ledger:
             entry = self._entry(row["sid"]) if row else None
         return entry.record.session() if entry else None
 
-    def session_of_cells(self, cell_ids: Sequence[str]) -> Session | None:
-        """The own session of some notebook that has seen one of these cells."""
+    def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
+        """Whether the session has seen one of these cells of its notebook's."""
+        return not set(cell_ids).isdisjoint(self._known(session_id).record.cells)
+
+    def sessions_of_cells(self, cell_ids: Sequence[str]) -> list[Session]:
+        """The notebooks' own sessions that have seen one of these cells, the latest used first."""
+        wanted = set(cell_ids)
         with self._table.snapshot():
-            for cell_id in cell_ids:
-                row = self._table.get(cell_key(cell_id))
-                entry = self._entry(row["sid"]) if row else None
-                if entry and cell_id in entry.record.cells:
-                    return entry.record.session()
-        return None
+            found = [self._table.get(cell_key(cell_id)) or {} for cell_id in wanted]
+            entries = [
+                self._entry(sid) for sid in {sid for row in found for sid in row.get("sids", ())}
+            ]
+        known = [entry for entry in entries if entry and not wanted.isdisjoint(entry.record.cells)]
+        known.sort(key=lambda entry: entry.use, reverse=True)
+        return [entry.record.session() for entry in known]
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -191,8 +200,7 @@ class Ledger:
             entry.record, message, owner=owner.id, holder=owner.holder, now=self._now()
         )
         self._append(entry.record, [claim.message])
-        for cell_id in set(record.cells) - set(entry.record.cells):
-            self._table.set(cell_key(cell_id), rows.encode({"cell": cell_id, "sid": record.sid}))
+        self._learn_cells(entry.record, record)
         self._put(entry, record, used=True)
         return claim
 
@@ -244,20 +252,20 @@ class Ledger:
         self._changed(entry)
         return _removal(record)
 
-    def set_home(self, session_id: str, notebook: str) -> Session:
+    def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
         """Makes the session the notebook's own."""
         entry = self._known(session_id)
         row = self._table.get(home_key(notebook))
         before = self._entry(row["sid"]) if row else None
         if before is not None and before.record.sid != entry.record.sid:
             self._forget_home(before.record)
-            self._put(before, replace(before.record, home=None, cells=()))
+            self._put(before, history.homeless(before.record))
         if entry.record.home != notebook:
             self._forget_home(entry.record)
-        self._table.set(
-            home_key(notebook), rows.encode({"notebook": notebook, "sid": entry.record.sid})
-        )
-        record = replace(entry.record, home=notebook)
+        sid = entry.record.sid
+        self._table.set(home_key(notebook), rows.encode({"notebook": notebook, "sid": sid}))
+        record = history.at_home(entry.record, notebook, cell_ids)
+        self._learn_cells(entry.record, record)
         self._put(entry, record)
         return record.session()
 
@@ -342,14 +350,23 @@ class Ledger:
         if not self._table.move(old, new):
             self._table.add(new, _NULL)
 
+    def _learn_cells(self, before: SessionRecord, record: SessionRecord) -> None:
+        """Lets the cells that are new to the session lead to it, with others that know them."""
+        for cell_id in set(record.cells) - set(before.cells):
+            row = self._table.get(cell_key(cell_id)) or {"cell": cell_id, "sids": []}
+            sids = [*row["sids"], record.sid][-_SESSIONS_OF_A_CELL:]
+            self._table.set(cell_key(cell_id), rows.encode(row | {"sids": sids}))
+
     def _forget_home(self, record: SessionRecord) -> None:
-        keys = [cell_key(cell_id) for cell_id in record.cells]
+        for cell_id in record.cells:
+            row = self._table.get(cell_key(cell_id))
+            sids = [sid for sid in row["sids"] if sid != record.sid] if row else []
+            if sids:
+                self._table.set(cell_key(cell_id), rows.encode(row | {"sids": sids}))
+            else:
+                self._table.delete(cell_key(cell_id))
         if record.home is not None:
-            keys.append(home_key(record.home))
-        for key in keys:
-            row = self._table.get(key)
-            if row is not None and row["sid"] == record.sid:
-                self._table.delete(key)
+            self._table.delete(home_key(record.home))
 
 
 def _removal(record: SessionRecord) -> Removal:

@@ -165,26 +165,27 @@ class MemoryStore(Store):
             for number, sid in newer[:limit]
         ]
 
-    async def set_home(self, session_id: str, notebook: str) -> Session:
+    async def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
         record = self._record(session_id)
         before = self._homes.get(notebook)
         if before is not None and before != record.sid:
-            self._put(replace(self._records[before], home=None, cells=()))
+            self._put(history.homeless(self._records[before]))
         if record.home is not None:
-            self._homes.pop(record.home, None)
+            del self._homes[record.home]
         self._homes[notebook] = record.sid
-        return self._put(replace(record, home=notebook))
+        return self._put(history.at_home(record, notebook, cell_ids))
 
     async def home_session(self, notebook: str) -> Session | None:
         sid = self._homes.get(notebook)
         return None if sid is None else self._records[sid].session()
 
-    async def session_of_cells(self, cell_ids: Sequence[str]) -> Session | None:
+    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
+        return not set(cell_ids).isdisjoint(self._record(session_id).cells)
+
+    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
+        records = [self._records[sid] for sid in self._newest_first()]
         wanted = set(cell_ids)
-        for sid in self._newest_first():
-            if wanted & set(self._records[sid].cells):
-                return self._records[sid].session()
-        return None
+        return [record.session() for record in records if not wanted.isdisjoint(record.cells)]
 
     def _record(self, session_id: str) -> SessionRecord:
         sid = self._sids.get(session_id)

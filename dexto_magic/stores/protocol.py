@@ -171,8 +171,8 @@ class Store(Protocol):
         """Sessions whose latest change has a number above ``since``, in that order."""
         ...
 
-    async def set_home(self, session_id: str, notebook: str) -> Session:
-        """Makes it the notebook's own session, in place of the one that was.
+    async def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
+        """Makes it the notebook's own session, which knows these cells, in place of the one before.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -183,6 +183,14 @@ class Store(Protocol):
         """The notebook's own session, or ``None``."""
         ...
 
-    async def session_of_cells(self, cell_ids: Sequence[str]) -> Session | None:
-        """The own session of some notebook that has seen one of these cells, or ``None``."""
+    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
+        """Whether the session, being some notebook's own, has seen one of these cells.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
+        """The own sessions of notebooks that have seen one of these cells, the latest first."""
         ...

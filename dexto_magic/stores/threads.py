@@ -69,20 +69,20 @@ class Worker:
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._handle = handle
         self._at_end = at_end
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._ended: Future[None] = Future()
         _register_at_fork()
         _WORKERS.add(self)
-        self._thread.start()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, job: Job[T]) -> Future[T]:
         """Puts a job in the queue."""
         self._jobs.put(job)
         return job.future
 
-    def stop(self) -> None:
-        """Ends the thread once all that waits is done, and waits for that."""
+    def stop(self) -> Future[None]:
+        """Ends the thread once all that waits is done; the future tells when."""
         self._jobs.put(None)
-        self._thread.join()
+        return self._ended
 
     def _work(self) -> None:
         ending = False
@@ -94,7 +94,8 @@ class Worker:
             ending = len(jobs) < len(batch)
             if jobs:
                 self._handle(jobs)
-        self._at_end()
+        last = Job(self._at_end, future=self._ended)
+        last.perform()
 
 
 def read_each(batch: Sequence[Job[Any]], lock: threading.Lock) -> None:

@@ -47,7 +47,8 @@ async def test_an_unknown_name_gives_nothing_or_an_error_that_names_it(store, ow
         store.claim("nobody", user(), owner),
         store.update("nobody", model="x"),
         store.request_cancel("nobody"),
-        store.set_home("nobody", "/a.ipynb"),
+        store.set_home("nobody", "/a.ipynb", []),
+        store.knows_cells("nobody", ["c"]),
         store.reset("nobody"),
         store.delete("nobody"),
     ):
@@ -337,33 +338,48 @@ async def test_every_change_of_a_session_is_the_latest_one(store, owner):
     assert await store.changes(changes[1].number, limit=100) == []
 
 
-async def test_a_notebook_has_one_session_of_its_own(store, owner):
+async def test_a_notebook_has_one_session_of_its_own(store):
     await store.create("one")
     await store.create("two")
     assert await store.home_session("/a.ipynb") is None
-    await store.set_home("one", "/a.ipynb")
+    await store.set_home("one", "/a.ipynb", [])
     assert (await store.home_session("/a.ipynb")).id == "one"
-    session = await store.set_home("two", "/a.ipynb")
+    session = await store.set_home("two", "/a.ipynb", [])
     assert session.home == "/a.ipynb"
     assert (await store.get("one")).home is None
-    await store.set_home("two", "/b.ipynb")
+    await store.set_home("two", "/b.ipynb", [])
     assert await store.home_session("/a.ipynb") is None
     assert (await store.home_session("/b.ipynb")).id == "two"
     await store.delete("two")
     assert await store.home_session("/b.ipynb") is None
 
 
-async def test_cells_are_known_of_a_notebooks_own_session_only(store, owner):
+async def test_a_notebooks_own_session_knows_its_cells_and_a_named_one_does_not(store, owner):
     await store.create("own")
     await store.create("named")
-    await store.set_home("own", "/a.ipynb")
-    for name, cell in (("own", "c1"), ("named", "c2"), ("own", "c3")):
+    await store.set_home("own", "/a.ipynb", ["c0", "c1"])
+    for name, cell in (("named", "c2"), ("own", "c3")):
         claim = await store.claim(name, from_cell("q", "/a.ipynb", cell), owner)
         await store.settle(claim, [assistant()])
-    assert (await store.session_of_cells(["c0", "c3"])).id == "own"
-    assert await store.session_of_cells(["c0", "c2"]) is None
+    for known in ("c0", "c1", "c3"):
+        assert await store.knows_cells("own", ["other", known])
+        assert [s.id for s in await store.sessions_of_cells(["other", known])] == ["own"]
+    assert not await store.knows_cells("own", ["c2"])
+    assert not await store.knows_cells("named", ["c2"])
+    assert await store.sessions_of_cells(["c2"]) == []
     await store.delete("own")
-    assert await store.session_of_cells(["c1"]) is None
+    assert await store.sessions_of_cells(["c0", "c3"]) == []
+
+
+async def test_cells_that_two_notebooks_share_lead_to_both(store):
+    """A copy of a notebook has the same cell ids."""
+    for name in ("original", "copy"):
+        await store.create(name)
+        await store.set_home(name, f"/{name}.ipynb", ["c1", "c2"])
+    assert [s.id for s in await store.sessions_of_cells(["c1"])] == ["copy", "original"]
+    assert await store.knows_cells("original", ["c2"])
+    await store.delete("copy")
+    assert [s.id for s in await store.sessions_of_cells(["c1"])] == ["original"]
 
 
 async def test_a_cancelled_call_has_either_done_nothing_or_told_its_result(store, owner):

@@ -60,7 +60,7 @@ def in_child(function):
         try:
             function()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  # told by the exit code
             traceback.print_exc()
         finally:
             sys.stdout.flush()
