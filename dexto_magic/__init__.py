@@ -1,1 +1,193 @@
-"""Named conversations."""
+"""Named conversations with language models that live in Jupyter notebooks and are never lost.
+
+In a notebook::
+
+    %load_ext dexto_magic
+
+    %%dexto my-session
+    Why is the sky blue?
+
+In Python::
+
+    from dexto_magic import DextoAgent
+
+    with DextoAgent(llm="openai:gpt-4o-mini") as agent:
+        session = agent.create_session()
+        print(agent.generate("Why is the sky blue?", session.id).content)
+
+Nothing is imported before it is used, so that loading the extension costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from dexto_magic.agent import AsyncDextoAgent
+    from dexto_magic.conversation.messages import (
+        Attachment,
+        Message,
+        Origin,
+        Reply,
+        ToolCall,
+        Turn,
+        Usage,
+    )
+    from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+    from dexto_magic.errors import (
+        ContextOverflowError,
+        DextoError,
+        InvalidSessionIdError,
+        ModelAuthenticationError,
+        ModelError,
+        ModelRateLimitError,
+        ModelRequestError,
+        ModelUnavailableError,
+        SessionBusyError,
+        SessionError,
+        SessionExistsError,
+        SessionNotFoundError,
+        SettingsError,
+        StoreBusyError,
+        StoreCorruptedError,
+        StoreError,
+        StoreFullError,
+        StoreReadOnlyError,
+        StoreVersionError,
+    )
+    from dexto_magic.llm.protocol import (
+        ChatModel,
+        ChatRequest,
+        Finished,
+        Notice,
+        ReasoningDelta,
+        TextDelta,
+    )
+    from dexto_magic.llm.providers import LLMConfig
+    from dexto_magic.reply_stream import ReplyStream
+    from dexto_magic.stores.disk import DiskStore
+    from dexto_magic.stores.memory import MemoryStore
+    from dexto_magic.stores.protocol import Store
+    from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent
+
+_HOMES = {
+    "agent": ["AsyncDextoAgent"],
+    "conversation.messages": [
+        "Attachment",
+        "Message",
+        "Origin",
+        "Reply",
+        "ToolCall",
+        "Turn",
+        "Usage",
+    ],
+    "conversation.session": ["Removal", "Session", "SessionPage", "Transcript"],
+    "errors": [
+        "ContextOverflowError",
+        "DextoError",
+        "InvalidSessionIdError",
+        "ModelAuthenticationError",
+        "ModelError",
+        "ModelRateLimitError",
+        "ModelRequestError",
+        "ModelUnavailableError",
+        "SessionBusyError",
+        "SessionError",
+        "SessionExistsError",
+        "SessionNotFoundError",
+        "SettingsError",
+        "StoreBusyError",
+        "StoreCorruptedError",
+        "StoreError",
+        "StoreFullError",
+        "StoreReadOnlyError",
+        "StoreVersionError",
+    ],
+    "llm.protocol": [
+        "ChatModel",
+        "ChatRequest",
+        "Finished",
+        "Notice",
+        "ReasoningDelta",
+        "TextDelta",
+    ],
+    "llm.providers": ["LLMConfig"],
+    "reply_stream": ["ReplyStream"],
+    "stores.disk": ["DiskStore"],
+    "stores.memory": ["MemoryStore"],
+    "stores.protocol": ["Store"],
+    "sync_agent": ["BlockingReplyStream", "DextoAgent"],
+}
+
+__all__ = [
+    "AsyncDextoAgent",
+    "Attachment",
+    "BlockingReplyStream",
+    "ChatModel",
+    "ChatRequest",
+    "ContextOverflowError",
+    "DextoAgent",
+    "DextoError",
+    "DiskStore",
+    "Finished",
+    "InvalidSessionIdError",
+    "LLMConfig",
+    "MemoryStore",
+    "Message",
+    "ModelAuthenticationError",
+    "ModelError",
+    "ModelRateLimitError",
+    "ModelRequestError",
+    "ModelUnavailableError",
+    "Notice",
+    "Origin",
+    "ReasoningDelta",
+    "Removal",
+    "Reply",
+    "ReplyStream",
+    "Session",
+    "SessionBusyError",
+    "SessionError",
+    "SessionExistsError",
+    "SessionNotFoundError",
+    "SessionPage",
+    "SettingsError",
+    "Store",
+    "StoreBusyError",
+    "StoreCorruptedError",
+    "StoreError",
+    "StoreFullError",
+    "StoreReadOnlyError",
+    "StoreVersionError",
+    "TextDelta",
+    "ToolCall",
+    "Transcript",
+    "Turn",
+    "Usage",
+    "load_ipython_extension",
+    "unload_ipython_extension",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """``%load_ext dexto_magic``: adds ``%dexto`` and ``%%dexto``."""
+    importlib.import_module("dexto_magic.jupyter.magics").load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """``%unload_ext dexto_magic``: takes away what loading added."""
+    importlib.import_module("dexto_magic.jupyter.magics").unload(shell)

@@ -1,0 +1,391 @@
+"""One turn, running: the session is claimed, the model read, the reply saved and watched over.
+
+The reading is a task of its own, so that a turn is saved whether or not anybody keeps up with its
+text, and can be ended from anywhere at any time: by its caller, by ``cancel`` in another kernel,
+by a reset or a delete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypedDict, TypeVar
+
+from dexto_magic.conversation.history import Claim, rows_of
+from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
+from dexto_magic.conversation.session import Session
+from dexto_magic.conversation.window import request_messages
+from dexto_magic.errors import (
+    DextoError,
+    ModelError,
+    ModelUnavailableError,
+    SessionBusyError,
+    SessionError,
+    StoreError,
+)
+from dexto_magic.llm.protocol import (
+    ChatModel,
+    ChatRequest,
+    Finished,
+    Notice,
+    ReasoningDelta,
+    TextDelta,
+)
+from dexto_magic.stores.protocol import Owner, Store
+from dexto_magic.turns import SAVE_SECONDS, Question, RunningTurn
+
+T = TypeVar("T")
+
+TurnEvent: TypeAlias = TextDelta | ReasoningDelta | Notice
+"""What happens while a turn runs."""
+
+_RETRY_SECONDS = 0.2
+"""How often a turn that waits for another one tries again."""
+
+
+class TurnOptions(TypedDict, total=False):
+    """How one turn differs from the others; ``generate`` and ``stream`` take these by name."""
+
+    model: str | None
+    """A model for this turn only, as ``"provider:model"``; else the session's or the agent's."""
+
+    system: str | None
+    """A system prompt for this turn only; else the session's or the agent's."""
+
+    options: Mapping[str, JSON]
+    """Request options for this turn, as the provider documents them, such as ``temperature``."""
+
+    stream: bool
+    """Whether to ask for the reply in pieces, as is usual; not every server can."""
+
+    wait: float
+    """Seconds to wait for a turn of the session that is running already; 0 unless given."""
+
+    note: str | None
+    """Something that the model should know for this turn only; it is not stored."""
+
+    origin: Origin | None
+    """Where the message was typed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is asked, and how; see ``TurnOptions``."""
+
+    session_id: str
+    text: str
+    model: str | None = None
+    system: str | None = None
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    stream: bool = True
+    wait: float = 0.0
+    note: str | None = None
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnHost:
+    """What a turn needs of the agent that runs it.
+
+    Attributes:
+        store: Where it is saved.
+        session: The session of a name, or ``SessionNotFoundError``.
+        owner: Whose turn it is.
+        model: Who answers in a session, given the turn's own choice of model, if any; and the
+            request options that go with every question.
+        system: The agent's system prompt.
+        runs: The turns that run.
+        unsaved: Replies that the store could not take, by session.
+    """
+
+    store: Store
+    session: Callable[[str], Awaitable[Session]]
+    owner: Callable[[], Awaitable[Owner]]
+    model: Callable[[Session, str | None], tuple[ChatModel, Mapping[str, JSON]]]
+    system: str | None
+    runs: set[TurnRun] = field(default_factory=set)
+    unsaved: dict[str, tuple[Claim, Message]] = field(default_factory=dict)
+
+
+class _StoppedError(Exception):
+    """The turn was told to stop; why is in its ``reason``."""
+
+
+class TurnRun:
+    """A turn from its claim to its end, in a task of its own.
+
+    Attributes:
+        prompt: What is asked.
+        saved: The reply as it was stored, however the turn ended; ``None`` until then.
+    """
+
+    def __init__(self, prompt: Prompt, host: TurnHost) -> None:
+        self.prompt = prompt
+        self.saved: Reply | None = None
+        self._host = host
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._step_task: asyncio.Task[Any] | None = None
+        self._reason: str | None = None
+        self._reply: Reply | None = None
+        self._error: BaseException | None = None
+        self._ended = asyncio.Event()
+        self._save = asyncio.Event()
+        self._saving: asyncio.Task[None] | None = None
+        self._events: deque[TurnEvent] = deque()
+        self._arrived = asyncio.Event()
+        self._listener: Callable[[TurnEvent], None] = self._keep_event
+
+    def start(self) -> None:
+        """Begins, unless it has begun."""
+        if self._task is None:
+            self._loop = asyncio.get_running_loop()
+            self._host.runs.add(self)
+            self._task = asyncio.create_task(self._main())
+
+    def stop(self, reason: str) -> None:
+        """Has it end now, with what has arrived; does nothing if it is ending."""
+        if self._reason is None:
+            self._reason = reason
+            if self._step_task is not None:
+                self._step_task.cancel()
+            if self._task is None:
+                self._ended.set()
+
+    def abandon(self) -> None:
+        """Stops it, from any thread: nobody is there to read it."""
+        if self._loop is not None and not self._ended.is_set():
+            with suppress(RuntimeError):  # the loop is gone, and the turn with it
+                self._loop.call_soon_threadsafe(self.stop, "cancelled")
+
+    def forward(self, listener: Callable[[TurnEvent], None]) -> None:
+        """Sends events to ``listener``, on the loop's thread, instead of keeping them."""
+        self._listener = listener
+
+    async def next_event(self) -> TurnEvent | None:
+        """The next thing that happens, or ``None`` at the end."""
+        while not self._events:
+            if self._ended.is_set():
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._events.popleft()
+
+    async def ended(self) -> None:
+        """Waits until it is over and saved."""
+        await self._ended.wait()
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error ended it."""
+        return self._error is not None
+
+    def result(self) -> Reply:
+        """The reply; raises what ended the turn instead."""
+        if self._error is not None:
+            raise self._error
+        if self._reply is None:
+            raise DextoError("This reply is not finished: iterate over it, or call finish().")
+        return self._reply
+
+    async def _main(self) -> None:
+        try:
+            self._reply = await self._turn()
+        except _StoppedError:
+            self._error = SessionError(
+                f"The message to session {self.prompt.session_id!r} was cancelled before it was "
+                "sent; nothing was stored.",
+                session_id=self.prompt.session_id,
+            )
+        except BaseException as error:  # noqa: BLE001  # told to whoever waits for the turn
+            self._error = error
+        finally:
+            self._host.runs.discard(self)
+            self._ended.set()
+            self._arrived.set()
+
+    async def _turn(self) -> Reply:
+        prompt, host = self.prompt, self._host
+        session = await self._step(host.session(prompt.session_id))
+        model, common = host.model(session, prompt.model)
+        options = {**common, **prompt.options}
+        await self._step(settle_unsaved(host, session.id))
+        claim = await self._claim(await self._step(host.owner()))
+        return await self._answer(claim, model, options)
+
+    async def _step(self, awaitable: Awaitable[T]) -> T:
+        """Awaits something that ``stop`` may end."""
+        task = asyncio.create_task(_awaited(awaitable))
+        self._step_task = task
+        if self._reason is not None:
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            self._reason = self._reason or "interrupted"  # if unset, the loop is shutting down
+            raise _StoppedError from None
+        finally:
+            self._step_task = None
+
+    async def _claim(self, owner: Owner) -> Claim:
+        prompt = self.prompt
+        message = Message(
+            role="user",
+            content=prompt.text,
+            id=new_id("msg"),
+            created_at=datetime.now(UTC),
+            origin=prompt.origin,
+        )
+        deadline = time.monotonic() + prompt.wait
+        waiting = False
+        while True:
+            try:
+                return await self._step(self._host.store.claim(prompt.session_id, message, owner))
+            except SessionBusyError as error:
+                if time.monotonic() >= deadline:
+                    raise
+                if not waiting:
+                    waiting = True
+                    self._listener(
+                        Notice(
+                            f"waiting up to {prompt.wait:g} s: {error.holder} is answering in "
+                            f"{prompt.session_id!r} since {error.since:%H:%M:%S} UTC"
+                        )
+                    )
+            await self._step(asyncio.sleep(_RETRY_SECONDS))
+
+    async def _answer(self, claim: Claim, model: ChatModel, options: Mapping[str, JSON]) -> Reply:
+        turn = RunningTurn(
+            Question(
+                provider=model.provider,
+                model=model.name,
+                options=options,
+                asked_at=datetime.now(UTC),
+                clock=time.monotonic(),
+            )
+        )
+        keeper = asyncio.create_task(self._keep(claim, turn))
+        failure: Exception | None = None
+        try:
+            request = await self._step(self._request(claim, options))
+            end = await self._step(self._read(model, request, turn))
+            reply = turn.complete(end, time.monotonic())
+        except _StoppedError:
+            reply = turn.cut_short(self._reason or "interrupted", time.monotonic())
+        except Exception as error:  # noqa: BLE001  # raised again once the turn is saved
+            failure = error
+            reply = turn.cut_short("error", time.monotonic(), error=type(error).__name__)
+            if isinstance(error, ModelError):
+                error.partial = turn.text
+        finally:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+        session = await self._settle(claim, reply)
+        (message,) = rows_of(claim, [reply])
+        self.saved = Reply(session_id=session.id, message=message, session_usage=session.usage)
+        if failure is not None:
+            raise failure
+        return self.saved
+
+    async def _request(self, claim: Claim, options: Mapping[str, JSON]) -> ChatRequest:
+        prompt = self.prompt
+        transcript = await self._host.store.transcript(claim.session.id)
+        return ChatRequest(
+            messages=request_messages(
+                [m for m in transcript.messages if m.turn < claim.message.turn],
+                prompt.text,
+                system=prompt.system or claim.session.system or self._host.system,
+                note=prompt.note,
+            ),
+            options=options,
+            stream=prompt.stream,
+        )
+
+    async def _read(self, model: ChatModel, request: ChatRequest, turn: RunningTurn) -> Finished:
+        async with aclosing(model.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    return event
+                if not isinstance(event, Notice):
+                    turn.feed(event)
+                    if self._saving is None and turn.save_due(time.monotonic()):
+                        self._save.set()
+                self._listener(event)
+        raise ModelUnavailableError(
+            f"{model.provider} ({model.name}) ended its reply without an end.",
+            provider=model.provider,
+            model=model.name,
+        )
+
+    async def _keep(self, claim: Claim, turn: RunningTurn) -> None:
+        """Saves the reply so far every half second, and looks whether it must stop."""
+        told = failed = False
+        try:
+            while True:
+                await self._save_wanted()
+                await self._look(claim)
+                if self._saving is not None and self._saving.done():
+                    failed = self._saving.exception() is not None
+                    self._saving, told = None, told and failed
+                if (self._saving is not None or failed) and not told:
+                    told = True
+                    self._listener(Notice("not saved yet: the store is busy; trying on"))
+                if self._saving is None and (failed or turn.save_due(time.monotonic())):
+                    partial = turn.partial(time.monotonic())
+                    self._saving = asyncio.create_task(
+                        self._host.store.save_partial(claim, partial)
+                    )
+        finally:
+            if self._saving is not None:
+                self._saving.cancel()
+                await asyncio.gather(self._saving, return_exceptions=True)
+
+    async def _save_wanted(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._save.wait(), SAVE_SECONDS)
+        self._save.clear()
+
+    async def _look(self, claim: Claim) -> None:
+        with suppress(StoreError):  # who cannot look now looks again in half a second
+            signal = await self._host.store.watch(claim)
+            if signal != "go on":
+                self.stop("interrupted" if signal == "cancel" else signal)
+
+    async def _settle(self, claim: Claim, reply: Message) -> Session:
+        """Ends the turn in the store, even while the loop is shutting down."""
+        try:
+            try:
+                return await self._host.store.settle(claim, [reply])
+            except asyncio.CancelledError:
+                return await self._host.store.settle(claim, [reply])
+        except StoreError as error:
+            self._host.unsaved[claim.session.id] = (claim, reply)
+            error.unsaved = reply.content
+            raise
+
+    def _keep_event(self, event: TurnEvent) -> None:
+        self._events.append(event)
+        self._arrived.set()
+
+
+async def settle_unsaved(host: TurnHost, session_id: str) -> None:
+    """Saves the reply that the store could not take when it came, if there is one.
+
+    Raises:
+        StoreError: It still cannot.
+    """
+    if session_id in host.unsaved:
+        claim, reply = host.unsaved[session_id]
+        with suppress(SessionError):  # it was reset or deleted meanwhile: nothing is owed
+            await host.store.settle(claim, [reply])
+        del host.unsaved[session_id]
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
