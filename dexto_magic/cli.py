@@ -1,0 +1,139 @@
+"""``dexto-magic``: the verbs that make sense without a notebook, for the shell."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dexto_magic import commands
+from dexto_magic.errors import DextoError
+from dexto_magic.rendering.plain import printable
+from dexto_magic.rendering.views import as_text
+from dexto_magic.sync_agent import DextoAgent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line; its exit code: 0, 1 for what went wrong, 2 for a line of no sense."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], int] = parsed.run
+        return run(parsed)
+    except DextoError as error:
+        print(f"dexto-magic: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read has read enough, as `head` does; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dexto-magic",
+        description="Named conversations with language models: what notebooks and agents left in "
+        "the store, looked at and tidied from the shell.",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    store = argparse.ArgumentParser(add_help=False)
+    store.add_argument(
+        "--store",
+        metavar="FOLDER",
+        help="where the sessions are kept; otherwise DEXTO_HOME, else the platform's user data",
+    )
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("name", metavar="NAME", help="the session's name")
+
+    def verb(run: Callable[[argparse.Namespace], int], *parents: argparse.ArgumentParser) -> Any:
+        """A sub-command, called and described as the function that does it."""
+        name, text = run.__name__.strip("_"), (run.__doc__ or "").strip()
+        added = verbs.add_parser(name, help=text, description=text, parents=parents)
+        added.set_defaults(run=run)
+        return added
+
+    sessions = verb(_sessions, store)
+    sessions.add_argument(
+        "pattern", metavar="PATTERN", nargs="?", help="part of a name or title, or a pattern with *"
+    )
+    sessions.add_argument(
+        "-n", "--number", metavar="N", type=_natural, default=commands.SHOWN_SESSIONS
+    )
+    history = verb(_history, named, store)
+    history.add_argument("-n", "--number", metavar="N", type=_natural, default=commands.SHOWN_TURNS)
+    for removing in (verb(_reset, named, store), verb(_delete, named, store)):
+        removing.add_argument("--yes", action="store_true", help="do not ask")
+    demo = verb(_demo)
+    demo.add_argument("--model", metavar="PROVIDER:NAME", help="a real model, not the practice one")
+    demo.add_argument(
+        "--headless",
+        action="store_true",
+        help="no browser: the same conversation in two kernels, the first one killed",
+    )
+    return parser
+
+
+def _sessions(parsed: argparse.Namespace) -> int:
+    """List sessions, most recently used first."""
+    with DextoAgent(store=parsed.store) as agent:
+        return _show(commands.sessions(agent, parsed.pattern, limit=parsed.number))
+
+
+def _history(parsed: argparse.Namespace) -> int:
+    """Show the newest turns of a session."""
+    with DextoAgent(store=parsed.store) as agent:
+        return _show(commands.history(agent, parsed.name, turns=parsed.number))
+
+
+def _reset(parsed: argparse.Namespace) -> int:
+    """Take all messages of a session away, and keep the session."""
+    with DextoAgent(store=parsed.store) as agent:
+        if not _confirmed(agent, parsed, "Reset"):
+            return 1
+        return _show(agent.reset_conversation(parsed.name))
+
+
+def _delete(parsed: argparse.Namespace) -> int:
+    """Take a session away with all that it holds."""
+    with DextoAgent(store=parsed.store) as agent:
+        if not _confirmed(agent, parsed, "Delete"):
+            return 1
+        return _show(agent.delete_session(parsed.name))
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    """Open JupyterLab on a copy of the quickstart notebook."""
+    from dexto_magic import demo
+
+    if parsed.headless:
+        return demo.headless(parsed.model, say=print)
+    return demo.lab(parsed.model, say=print)
+
+
+def _confirmed(agent: DextoAgent, parsed: argparse.Namespace, verb: str) -> bool:
+    """Whether what would be lost may be lost: said by ``--yes``, or asked at a terminal."""
+    loss = commands.loss(agent, parsed.name, since=datetime.now(UTC))
+    if parsed.yes or loss is None:
+        return True
+    if sys.stdin.isatty():
+        return input(f"{loss}. {verb} it? [y/N] ").strip().lower() in ("y", "yes")
+    print(f"dexto-magic: {loss}. To go on all the same, add --yes.", file=sys.stderr)
+    return False
+
+
+def _show(value: object) -> int:
+    width = shutil.get_terminal_size().columns
+    print(as_text(value, width=width, color=sys.stdout.isatty()), end="", flush=True)
+    return 0
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number

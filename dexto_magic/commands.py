@@ -1,0 +1,113 @@
+"""The verbs that ``%dexto`` and the command line share. They return values and never print.
+
+A front end finds out what its user wants, calls one of these, and shows what it returns. What only
+makes sense beside a cell (``use``, ``new``, ``model``, ``key``) is the notebook's own; what is one
+call of the agent's (``reset``, ``delete``) needs no function here.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from datetime import datetime
+
+from dexto_magic.conversation.session import Session, Transcript
+from dexto_magic.rendering import plain
+from dexto_magic.rendering.views import SessionTable
+from dexto_magic.sync_agent import DextoAgent
+
+SHOWN_SESSIONS = 50
+SHOWN_TURNS = 50
+"""How much a list shows unless it is asked for more."""
+
+_PAGE = 500
+
+
+def sessions(
+    agent: DextoAgent,
+    pattern: str | None = None,
+    *,
+    limit: int = SHOWN_SESSIONS,
+    current: str | None = None,
+) -> SessionTable:
+    """The most recently used sessions, those that match first come first.
+
+    Args:
+        agent: The agent.
+        pattern: Part of a name or title in any case, or a pattern with ``*``, ``?`` or ``[…]``.
+        limit: At most so many.
+        current: The name of the one that a cell without a name goes to.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    found: list[Session] = []
+    cursor = None
+    while len(found) <= limit:
+        page = agent.list_sessions(limit=_PAGE if pattern else limit + 1, cursor=cursor)
+        found.extend(session for session in page if _matches(session, pattern))
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return SessionTable(tuple(found[:limit]), current=current, more=len(found) > limit)
+
+
+def history(agent: DextoAgent, session_id: str, *, turns: int = SHOWN_TURNS) -> Transcript:
+    """The newest turns of a session.
+
+    Args:
+        agent: The agent.
+        session_id: Its name.
+        turns: At most so many.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        StoreError: The store cannot be read.
+    """
+    session = known(agent, session_id)
+    before = session.turn_count - turns
+    # Two messages a turn, as a rule; one more of the turn before shows that the first is whole.
+    messages = agent.get_session_history(session_id, limit=2 * turns + 1)
+    if len(messages) < session.message_count and messages[0].turn > before:
+        messages = agent.get_session_history(session_id)
+    shown = tuple(message for message in messages if message.turn > before)
+    return Transcript(session=session, messages=shown)
+
+
+def loss(agent: DextoAgent, session_id: str, *, since: datetime) -> str | None:
+    """What a reset or a delete would take that is older than ``since``, or ``None`` if nothing is.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        StoreError: The store cannot be read.
+    """
+    session = known(agent, session_id)
+    if not session.turn_count or session.created_at >= since:
+        return None
+    first = agent.get_session_history(session_id)[0]
+    if first.created_at >= since:
+        return None
+    return (
+        f"{session.id!r} holds {plain.count(session.turn_count, 'turn')}, the first of "
+        f"{plain.moment(first.created_at)}, the last of {plain.moment(session.updated_at)}"
+    )
+
+
+def known(agent: DextoAgent, session_id: str) -> Session:
+    """The session of a name.
+
+    Raises:
+        SessionNotFoundError: There is none.
+        StoreError: The store cannot be read.
+    """
+    return agent.get_transcript(session_id, limit=0).session
+
+
+def _matches(session: Session, pattern: str | None) -> bool:
+    if not pattern:
+        return True
+    wanted = pattern.casefold()
+    if not any(sign in wanted for sign in "*?["):
+        wanted = f"*{wanted}*"
+    return any(
+        fnmatch.fnmatchcase((text or "").casefold(), wanted) for text in (session.id, session.title)
+    )

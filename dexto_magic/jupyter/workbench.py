@@ -1,0 +1,310 @@
+"""What one kernel knows of conversations: its agent, its current session, what it has used.
+
+The current session belongs here, to a front end, never to the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from IPython.core.interactiveshell import InteractiveShell
+
+from dexto_magic import commands
+from dexto_magic.conversation.messages import JSON, Origin, Reply
+from dexto_magic.conversation.session import Session
+from dexto_magic.errors import SessionNotFoundError, SettingsError
+from dexto_magic.jupyter.display import QuietView, ReplyView, is_kernel, reply_view
+from dexto_magic.jupyter.identity import (
+    Place,
+    current_own_session,
+    joined,
+    own_session,
+    place,
+)
+from dexto_magic.llm.providers import PRACTICE, llm_config, spec
+from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent, Quiet
+
+RESUMED = (
+    "The turns above are from before this Python session was started. They are a memory of the "
+    "conversation, not of live state: variables, imports and files that they speak of may not be "
+    "there any more."
+)
+"""What the model is told with the first turn of a kernel in a session that has turns already."""
+
+_LOOK_SECONDS = 0.25
+"""How often a view may show what it holds back, while nothing arrives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What the kernel's configuration says.
+
+    Attributes:
+        model: As ``"provider:model"``, or ``""`` to go by the environment.
+        base_url: Where its provider is, or ``""`` to go by the provider table.
+        system: The system prompt of sessions that have none of their own, or ``""`` for none.
+        wait: Seconds that a cell waits for another turn of its session.
+        footer: Whether a line below each reply tells its session, model and tokens.
+    """
+
+    model: str = ""
+    base_url: str = ""
+    system: str = ""
+    wait: float = 60.0
+    footer: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How a cell asks.
+
+    Attributes:
+        model: A model for this turn only.
+        system: A system prompt for this turn only.
+        options: Request options for this turn only.
+        stream: Whether the reply is asked for, and shown, in pieces.
+        quiet: Whether nothing is shown.
+        as_value: Whether the reply is the value of the line, too.
+    """
+
+    model: str | None = None
+    system: str | None = None
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    stream: bool = True
+    quiet: bool = False
+    as_value: bool = False
+
+
+class Workbench:
+    """A kernel's conversations.
+
+    Attributes:
+        shell: The kernel's shell.
+        defaults: What its configuration says; may be set at any time.
+        current: The session that a cell without a name goes to, once that is known.
+        practice: The practice model that was chosen for this kernel, or ``None``.
+        started_at: Since when this kernel is at work; UTC.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self.defaults = Defaults()
+        self.current: str | None = None
+        self.practice: str | None = None
+        self.started_at = datetime.now(UTC)
+        self._used: list[str] = []
+        self._agent: DextoAgent | None = None
+        self._agent_defaults = self.defaults
+
+    @property
+    def agent(self) -> DextoAgent:
+        """The kernel's agent, started when it is first needed.
+
+        Raises:
+            SettingsError: The configuration cannot be used.
+            StoreError: The store cannot be opened.
+        """
+        if self._agent is None or self._agent_defaults != self.defaults:
+            self.close()
+            agent = self._made_agent()
+            agent.start()
+            self._agent, self._agent_defaults = agent, self.defaults
+        return self._agent
+
+    def _made_agent(self) -> DextoAgent:
+        model, base_url = self.defaults.model, self.defaults.base_url
+        llm = llm_config(model) if model else None
+        if base_url:
+            if llm is None:
+                raise SettingsError(
+                    "DextoMagics.base_url is set, but not DextoMagics.model: set that, too, so that "
+                    "it is clear which provider is meant.",
+                    option="base_url",
+                )
+            llm = replace(llm, base_url=base_url)
+        notebook = place(self.shell).notebook
+        label = Path(notebook).name if notebook else "a kernel or terminal"
+        return DextoAgent(llm, system=self.defaults.system or None, label=label)
+
+    def close(self) -> None:
+        """Lets go of the agent."""
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            agent.stop()
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    def use(self, name: str) -> Session:
+        """Makes a session the current one.
+
+        Args:
+            name: Its name, or ``"last"`` for the latest that this kernel has not used yet.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        if name == "last":
+            page = self.agent.list_sessions(limit=len(self._used) + 1)
+            others = [session.id for session in page if session.id not in self._used]
+            if not others:
+                raise SessionNotFoundError("There is no session from before this kernel.")
+            name = others[0]
+        session = commands.known(self.agent, name)
+        self.current = session.id
+        return session
+
+    def new(self, name: str | None) -> tuple[Session, bool]:
+        """Makes a session and makes it the current one; tells whether it was made just now.
+
+        Without a name, it becomes the notebook's own. A name that is taken is switched to.
+        """
+        session = self.agent.get_session(name) if name else None
+        made = session is None
+        if session is None:
+            session = self.agent.create_session(name)
+            here = place(self.shell)
+            if name is None and here.notebook is not None:
+                cells = [here.cell_id] if here.cell_id else []
+                self.agent.adopt_notebook(session.id, here.notebook, cells)
+        self.current = session.id
+        self._note_use(session.id)
+        return session, made
+
+    def forget(self, name: str) -> None:
+        """Takes note that a session is gone."""
+        if self.current == name:
+            self.current = None
+        self._used = [used for used in self._used if used != name]
+
+    def current_session(self) -> Session | None:
+        """The session that a verb without a name is about; nothing is made.
+
+        The current one, else the notebook's own, else the one that was used last in this kernel.
+        """
+        for name in (self.current, *reversed(self._used)):
+            session = self.agent.get_session(name) if name else None
+            if session is not None:
+                return session
+        return current_own_session(self.agent, place(self.shell))
+
+    def settled_session(self) -> Session:
+        """The session that a cell without a name goes to, made if there is none."""
+        name, _ = self._own(place(self.shell))
+        return commands.known(self.agent, name)
+
+    def _session(self, name: str | None, here: Place, view: ReplyView) -> tuple[str, bool]:
+        """The session of a cell, made if need be; and whether it has turns of before this kernel."""
+        if name is None:
+            name, lines = self._own(here)
+            session = commands.known(self.agent, name)
+        else:
+            session, lines = self._named(name)
+        first = session.id not in self._used
+        if first and (line := joined(session, here)) is not None:
+            lines = [*lines, line]
+        for line in lines:
+            view.notice(line)
+        return session.id, first and session.turn_count > 0
+
+    def _own(self, here: Place) -> tuple[str, list[str]]:
+        lines: list[str] = []
+        if self.current is not None and self.agent.get_session(self.current) is None:
+            lines.append(f"session {self.current!r} was deleted")
+            self.forget(self.current)
+        if self.current is None:
+            own = own_session(self.agent, here)
+            self.current = own.session_id
+            lines.extend(own.lines)
+        return self.current, lines
+
+    def _named(self, name: str) -> tuple[Session, list[str]]:
+        try:
+            return commands.known(self.agent, name), []
+        except SessionNotFoundError as error:
+            line = f"new session {error.session_id!r}"
+            if error.close_matches:
+                line += f"; did you mean {' or '.join(map(repr, error.close_matches))}?"
+            return self.agent.get_or_create_session(name), [line]
+
+    def _note_use(self, session_id: str) -> None:
+        self._used = [used for used in self._used if used != session_id] + [session_id]
+
+    # -- models ----------------------------------------------------------------------------------
+
+    def choose_model(self, name: str) -> Session | None:
+        """Has the current session answered by a model from now on; the session it is stored with.
+
+        The practice model is for this kernel, and stored nowhere: ``None`` then.
+
+        Raises:
+            SettingsError: The model cannot be used.
+        """
+        if name.partition(":")[0] == PRACTICE:
+            self.practice = spec(llm_config(name))
+            return None
+        session = self.agent.update_session(self.settled_session().id, model=name)
+        self.practice = None
+        return session
+
+    def model_of(self, session: Session | None) -> str:
+        """Which model answers in a session, as ``"provider:model"``."""
+        own = session.model if session is not None else None
+        return self.practice or own or self.agent.model
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def ask(self, text: str, name: str | None, asked: Asked) -> Reply:
+        """Asks in a session, and shows the reply while it arrives.
+
+        An interrupt ends the turn; what arrived is kept, and shown with its mark.
+
+        Args:
+            text: The prompt.
+            name: The session's name, or ``None`` for the current one.
+            asked: How.
+
+        Raises:
+            DextoError: What went wrong.
+            KeyboardInterrupt: The turn was interrupted, here or from elsewhere.
+        """
+        here = place(self.shell)
+        streams = asked.stream and (here.cell_id is not None or not is_kernel(self.shell))
+        view = QuietView() if asked.quiet else reply_view(self.shell, streams=streams)
+        session_id, resumed = self._session(name, here, view)
+        stream = self.agent.stream(
+            text,
+            session_id,
+            model=asked.model or self.practice,
+            system=asked.system,
+            options=asked.options,
+            stream=asked.stream,
+            wait=self.defaults.wait,
+            note=RESUMED if resumed else None,
+            origin=Origin(notebook=here.notebook, cell_id=here.cell_id),
+        )
+        line = self.defaults.footer and (is_kernel(self.shell) or not asked.as_value)
+        reply = self._followed(stream, view, line=line)
+        self._note_use(session_id)
+        if reply.status != "complete":
+            raise KeyboardInterrupt(f"the turn was stopped from elsewhere ({reply.message.reason})")
+        return reply
+
+    def _followed(self, stream: BlockingReplyStream, view: ReplyView, *, line: bool) -> Reply:
+        try:
+            while (event := stream.next_event(timeout=_LOOK_SECONDS)) is not None:
+                if isinstance(event, Quiet):
+                    view.tick()
+                else:
+                    view.feed(event)
+        except KeyboardInterrupt:
+            stream.cancel()
+            view.end(stream.saved, line=line)
+            raise
+        except BaseException:
+            view.end(stream.saved, line=line)
+            raise
+        view.end(stream.reply, line=line)
+        return stream.reply

@@ -1,0 +1,177 @@
+"""How each value that a command gives is shown, as text and as HTML.
+
+Front ends show what the verbs return through these two functions, so that the same thing looks the
+same in a cell, in a terminal and from the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+
+from dexto_magic.conversation.messages import Reply
+from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+from dexto_magic.rendering import html, plain
+from dexto_magic.rendering.markdown import to_html
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something said to the person at the keyboard.
+
+    Attributes:
+        lines: One sentence each.
+    """
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, such as a status.
+
+    Attributes:
+        pairs: A name and its value each.
+        lines: What follows them.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionTable:
+    """Sessions as a table.
+
+    Attributes:
+        sessions: In the order in which they are shown.
+        current: The name of the one that a cell without a name goes to.
+        more: Whether there are others that are not shown.
+    """
+
+    sessions: tuple[Session, ...]
+    current: str | None = None
+    more: bool = False
+
+
+@singledispatch
+def as_text(value: object, *, width: int = 80, color: bool = False) -> str:
+    """The value for a terminal of ``width`` columns, with a new line at its end."""
+    raise TypeError(f"there is no view of a {type(value).__name__}")
+
+
+@singledispatch
+def as_html(value: object) -> str:
+    """The value for a notebook."""
+    raise TypeError(f"there is no view of a {type(value).__name__}")
+
+
+@as_text.register
+def _(value: Transcript, *, width: int = 80, color: bool = False) -> str:
+    return plain.transcript_text(value, width=width, color=color)
+
+
+@as_html.register
+def _(value: Transcript) -> str:
+    return html.transcript_html(value)
+
+
+@as_text.register
+def _(value: SessionTable, *, width: int = 80, color: bool = False) -> str:
+    table = plain.sessions_text(value.sessions, width=width, color=color)
+    return table + (f"{_MORE}\n" if value.more else "")
+
+
+@as_html.register
+def _(value: SessionTable) -> str:
+    table = html.sessions_html(value.sessions, current=value.current)
+    return table + (html.lines_html([_MORE]) if value.more else "")
+
+
+_MORE = "There are more: narrow it down with a pattern, or ask for a larger number with -n."
+
+
+@as_text.register
+def _(value: SessionPage, *, width: int = 80, color: bool = False) -> str:
+    return plain.sessions_text(value.sessions, width=width, color=color)
+
+
+@as_html.register
+def _(value: SessionPage) -> str:
+    return html.sessions_html(value.sessions)
+
+
+@as_text.register
+def _(value: Session, *, width: int = 80, color: bool = False) -> str:
+    return plain.sessions_text([value], width=width, color=color)
+
+
+@as_html.register
+def _(value: Session) -> str:
+    return html.sessions_html([value])
+
+
+@as_text.register
+def _(value: Reply, *, width: int = 80, color: bool = False) -> str:
+    return plain.printable(value.content) + "\n"
+
+
+@as_html.register
+def _(value: Reply) -> str:
+    return html.reply_html(
+        to_html(value.content),
+        reasoning=value.reasoning,
+        mark=plain.mark(value.message),
+        line=plain.reply_line(value),
+    )
+
+
+@as_text.register
+def _(value: Facts, *, width: int = 80, color: bool = False) -> str:
+    return plain.facts_text(value.pairs) + _lines(value.lines)
+
+
+@as_html.register
+def _(value: Facts) -> str:
+    return html.facts_html(value.pairs) + (html.lines_html(value.lines) if value.lines else "")
+
+
+@as_text.register
+def _(value: Said, *, width: int = 80, color: bool = False) -> str:
+    return _lines(value.lines)
+
+
+@as_html.register
+def _(value: Said) -> str:
+    return html.lines_html(value.lines)
+
+
+@as_text.register
+def _(value: Removal, *, width: int = 80, color: bool = False) -> str:
+    return _lines(removal_lines(value))
+
+
+@as_html.register
+def _(value: Removal) -> str:
+    return html.lines_html(removal_lines(value))
+
+
+def removal_lines(removal: Removal) -> list[str]:
+    """What was taken away, and what it could not reach."""
+    lines = [f"Gone from {removal.session_id!r}: {plain.count(removal.message_count, 'message')}."]
+    if removal.purge_pending:
+        lines.append(
+            "purge pending: another process is reading the store, so bytes of them are still in its "
+            "files; it is tried again by itself."
+        )
+    notebooks = f" ({', '.join(removal.notebooks)})" if removal.notebooks else ""
+    lines.append(
+        f"Not reached: outputs in notebooks{notebooks}, IPython's own history file, and what the "
+        "provider keeps."
+    )
+    return lines
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(plain.printable(line) + "\n" for line in lines)
