@@ -135,6 +135,7 @@ class TurnRun:
         self._reply: Reply | None = None
         self._error: BaseException | None = None
         self._ended = asyncio.Event()
+        self._reading = False
         self._save = asyncio.Event()
         self._saving: asyncio.Task[None] | None = None
         self._events: deque[TurnEvent] = deque()
@@ -211,23 +212,23 @@ class TurnRun:
 
     async def _turn(self) -> Reply:
         prompt, host = self.prompt, self._host
-        session = await self._step(host.session(prompt.session_id))
+        session = await self._step(lambda: host.session(prompt.session_id))
         model, common = host.model(session, prompt.model)
         options = {**common, **prompt.options}
-        await self._step(settle_unsaved(host, session.id))
-        claim = await self._claim(await self._step(host.owner()))
+        await self._step(lambda: settle_unsaved(host, session.id))
+        claim = await self._claim(await self._step(host.owner))
         return await self._answer(claim, model, options)
 
-    async def _step(self, awaitable: Awaitable[T]) -> T:
-        """Awaits something that ``stop`` may end."""
-        task = asyncio.create_task(_awaited(awaitable))
-        self._step_task = task
+    async def _step(self, begin: Callable[[], Awaitable[T]]) -> T:
+        """Does something that ``stop`` may end, or keep from beginning."""
         if self._reason is not None:
-            task.cancel()
+            raise _StoppedError
+        task = asyncio.create_task(_begun(begin))
+        self._step_task = task
         try:
             return await task
         except asyncio.CancelledError:
-            self._reason = self._reason or "interrupted"  # if unset, the loop is shutting down
+            self.stop("interrupted")  # unless that is why: then the loop is shutting down
             raise _StoppedError from None
         finally:
             self._step_task = None
@@ -245,7 +246,9 @@ class TurnRun:
         waiting = False
         while True:
             try:
-                return await self._step(self._host.store.claim(prompt.session_id, message, owner))
+                return await self._step(
+                    lambda: self._host.store.claim(prompt.session_id, message, owner)
+                )
             except SessionBusyError as error:
                 if time.monotonic() >= deadline:
                     raise
@@ -257,7 +260,7 @@ class TurnRun:
                             f"{prompt.session_id!r} since {error.since:%H:%M:%S} UTC"
                         )
                     )
-            await self._step(asyncio.sleep(_RETRY_SECONDS))
+            await self._step(lambda: asyncio.sleep(_RETRY_SECONDS))
 
     async def _answer(self, claim: Claim, model: ChatModel, options: Mapping[str, JSON]) -> Reply:
         turn = RunningTurn(
@@ -269,11 +272,12 @@ class TurnRun:
                 clock=time.monotonic(),
             )
         )
+        self._reading = True
         keeper = asyncio.create_task(self._keep(claim, turn))
         failure: Exception | None = None
         try:
-            request = await self._step(self._request(claim, options))
-            end = await self._step(self._read(model, request, turn))
+            request = await self._step(lambda: self._request(claim, options))
+            end = await self._step(lambda: self._read(model, request, turn))
             reply = turn.complete(end, time.monotonic())
         except _StoppedError:
             reply = turn.cut_short(self._reason or "interrupted", time.monotonic())
@@ -283,6 +287,8 @@ class TurnRun:
             if isinstance(error, ModelError):
                 error.partial = turn.text
         finally:
+            # A call of the store's that has begun finishes, cancelled or not: hence the flag.
+            self._reading = False
             keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await keeper
@@ -327,7 +333,7 @@ class TurnRun:
         """Saves the reply so far every half second, and looks whether it must stop."""
         told = failed = False
         try:
-            while True:
+            while self._reading:
                 await self._save_wanted()
                 await self._look(claim)
                 if self._saving is not None and self._saving.done():
@@ -347,8 +353,10 @@ class TurnRun:
                 await asyncio.gather(self._saving, return_exceptions=True)
 
     async def _save_wanted(self) -> None:
+        # Not wait_for, which in Python 3.11 loses a cancellation that comes with the event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._save.wait(), SAVE_SECONDS)
+            async with asyncio.timeout(SAVE_SECONDS):
+                await self._save.wait()
         self._save.clear()
 
     async def _look(self, claim: Claim) -> None:
@@ -387,5 +395,5 @@ async def settle_unsaved(host: TurnHost, session_id: str) -> None:
         del host.unsaved[session_id]
 
 
-async def _awaited(awaitable: Awaitable[T]) -> T:
-    return await awaitable
+async def _begun(begin: Callable[[], Awaitable[T]]) -> T:
+    return await begin()

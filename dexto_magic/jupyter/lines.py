@@ -12,7 +12,10 @@ import tokenize
 
 from IPython.core.inputtransformer2 import make_tokens_by_line
 
-_TEXT_LINE = re.compile(r"(\s*(?:[^\W\d]\w*\s*=\s*)?)%dexto\s+((?:ask|system)\s+\S.*)")
+_TEXT_LINE = re.compile(
+    r"(?P<before>\s*(?:[^\W\d]\w*\s*=\s*)?)%dexto\s+(?P<text>(?:ask|system)\s+\S.*|\S+\s.*\?\s*)"
+)
+"""A line with text in it: after a verb that takes any, or a question without its verb."""
 
 
 def keep_typed_text(lines: list[str]) -> list[str]:
@@ -23,7 +26,7 @@ def keep_typed_text(lines: list[str]) -> list[str]:
     while (row := _next_text_line(lines, start)) is not None:
         match = _TEXT_LINE.fullmatch(lines[row].rstrip("\n"))
         assert match is not None
-        lines[row] = f"{match[1]}get_ipython().run_line_magic('dexto', {match[2]!r})\n"
+        lines[row] = f"{match['before']}get_ipython().run_line_magic('dexto', {match['text']!r})\n"
         start = row + 1
     return lines
 

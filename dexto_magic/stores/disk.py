@@ -184,10 +184,11 @@ class DiskStore(Store):
         if record.open is None or engine.runs(record.open.owner):
             return False
         try:
-            recovery = self._write(lambda ledger: ledger.recover(record.sid))
-            return await asyncio.wait_for(recovery, _RECOVERY_PATIENCE)
+            async with asyncio.timeout(_RECOVERY_PATIENCE):
+                ended = await self._write(lambda ledger: ledger.recover(record.sid))
         except (TimeoutError, StoreError):
             return False  # reading goes on while nobody can write
+        return ended
 
     async def _purged(self, removal: Removal) -> Removal:
         """Collects what a removal left; what cannot be collected now is tried again later."""

@@ -1,0 +1,47 @@
+"""Both agents behind one way of calling them, so that one test holds for either."""
+
+import asyncio
+import inspect
+
+from dexto_magic import AsyncDextoAgent, DextoAgent
+
+KEY = "sk-test-0123456789abcdef"
+
+
+class Either:
+    """An agent whose methods are awaited, whichever it is."""
+
+    def __init__(self, agent):
+        self.agent = agent
+
+    def __getattr__(self, name):
+        member = getattr(self.agent, name)
+        if not callable(member) or inspect.iscoroutinefunction(member):
+            return member
+
+        async def call(*args, **kwargs):
+            return await asyncio.to_thread(member, *args, **kwargs)
+
+        return call
+
+    async def streamed(self, *args, **kwargs):
+        """The pieces of a reply, and the stream that they came from."""
+        if isinstance(self.agent, AsyncDextoAgent):
+            stream = self.agent.stream(*args, **kwargs)
+            return [piece async for piece in stream], stream
+        stream = await asyncio.to_thread(self.agent.stream, *args, **kwargs)
+        return await asyncio.to_thread(list, stream), stream
+
+
+KINDS = {"async": AsyncDextoAgent, "blocking": DextoAgent}
+
+
+def at(server, **more):
+    """The configuration that asks a test's own server."""
+    return {
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "api_key": KEY,
+        "base_url": server.base_url,
+        **more,
+    }
