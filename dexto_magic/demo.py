@@ -5,8 +5,8 @@ Needs what the extra ``lab`` installs; everything else of the package does not.
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -41,12 +41,13 @@ def lab(model: str | None, *, say: Callable[[str], None]) -> int:
     chosen = spec(llm_config(model or PRACTICE))
     _require("jupyterlab")
     folder = Path(tempfile.mkdtemp(prefix="dexto-magic-demo-"))
-    notebook = shutil.copy(_quickstart(), folder)
+    notebook = folder / NOTEBOOK
+    notebook.write_text(_fresh(_quickstart().read_text()))
     say(f"Opening a copy of the quickstart, {notebook}, answered by {chosen}.")
     root = ["--allow-root"] if os.geteuid() == 0 else []
     return subprocess.run(
         [sys.executable, "-m", "jupyterlab", str(notebook), *root],
-        env={**os.environ, MODEL_VARIABLE: chosen},
+        env={**os.environ, MODEL_VARIABLE: chosen, HOME_VARIABLE: str(folder / "store")},
         check=False,
     ).returncode
 
@@ -122,6 +123,20 @@ def _run(client: Any, code: str, say: Callable[[str], None]) -> str:
     if text:
         say("\n".join(f"  {line}" for line in text.splitlines()))
     return text
+
+
+def _fresh(notebook: str) -> str:
+    """The notebook without its outputs, and without the line that gives each run a new store.
+
+    The demo has one store for as long as it is open, so that one can restart the kernel oneself.
+    """
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+            lines = "".join(cell["source"]).splitlines(keepends=True)
+            cell["source"] = "".join(line for line in lines if HOME_VARIABLE not in line)
+    return json.dumps(content, indent=1)
 
 
 def _quickstart() -> Path:

@@ -25,6 +25,7 @@ from dexto_magic.jupyter.identity import (
     place,
 )
 from dexto_magic.llm.providers import PRACTICE, llm_config, spec
+from dexto_magic.settings import Settings
 from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent, Quiet
 
 RESUMED = (
@@ -97,21 +98,27 @@ class Workbench:
         self.started_at = datetime.now(UTC)
         self._used: list[str] = []
         self._agent: DextoAgent | None = None
-        self._agent_defaults = self.defaults
+        self._made_for: tuple[Defaults, Settings] | None = None
 
     @property
     def agent(self) -> DextoAgent:
         """The kernel's agent, started when it is first needed.
 
+        What is configured and what the environment says count at once, as they are set in cells;
+        another store has other sessions.
+
         Raises:
             SettingsError: The configuration cannot be used.
             StoreError: The store cannot be opened.
         """
-        if self._agent is None or self._agent_defaults != self.defaults:
+        settings = Settings.from_environment()
+        if self._agent is None or self._made_for != (self.defaults, settings):
             self.close()
+            if self._made_for is not None and self._made_for[1].home != settings.home:
+                self.current, self._used = None, []
             agent = self._made_agent()
             agent.start()
-            self._agent, self._agent_defaults = agent, self.defaults
+            self._agent, self._made_for = agent, (self.defaults, settings)
         return self._agent
 
     def _made_agent(self) -> DextoAgent:

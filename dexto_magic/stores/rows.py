@@ -12,13 +12,15 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from dexto_magic.conversation.history import OpenTurn, Partial, SessionRecord
 from dexto_magic.conversation.messages import Attachment, Message, Origin, ToolCall, Usage
 from dexto_magic.errors import StoreCorruptedError
+
+T = TypeVar("T")
 
 MODE_JSON = 74
 """Written by orjson. diskcache's own modes are 0 to 4, and none of them is ever read."""
@@ -139,9 +141,9 @@ def message_from_json(row: Mapping[str, Any]) -> Message:
             version=get("version", 1),
             status=get("status", "complete"),
             reason=get("reason"),
-            origin=None if origin is None else Origin(**origin),
-            attachments=tuple(Attachment(**item) for item in get("attachments", ())),
-            tool_calls=tuple(ToolCall(**item) for item in get("tool_calls", ())),
+            origin=None if origin is None else _known(Origin, origin),
+            attachments=tuple(_known(Attachment, item) for item in get("attachments", ())),
+            tool_calls=tuple(_known(ToolCall, item) for item in get("tool_calls", ())),
             tool_call_id=get("tool_call_id"),
             reasoning=get("reasoning", ""),
             model=get("model"),
@@ -281,4 +283,10 @@ def _mark_to_json(mark: OpenTurn) -> dict[str, Any]:
 
 
 def _mark_from_json(row: Mapping[str, Any]) -> OpenTurn:
-    return OpenTurn(**{**row, "since": datetime.fromisoformat(row["since"])})
+    return _known(OpenTurn, {**row, "since": datetime.fromisoformat(row["since"])})
+
+
+def _known(kind: type[T], row: Mapping[str, Any]) -> T:
+    """A value of ours, from the fields that this version knows."""
+    names = kind.__dataclass_fields__  # type: ignore[attr-defined]  # every kind is a dataclass
+    return kind(**{name: value for name, value in row.items() if name in names})
