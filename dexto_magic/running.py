@@ -291,10 +291,12 @@ class TurnRun:
             self._reading = False
             keeper.cancel()
             with suppress(asyncio.CancelledError):
-                await keeper
+                await asyncio.wait({keeper})
         session = await self._settle(claim, reply)
         (message,) = rows_of(claim, [reply])
         self.saved = Reply(session_id=session.id, message=message, session_usage=session.usage)
+        if not keeper.cancelled():
+            keeper.result()  # a bug there must show, but not cost the reply
         if failure is not None:
             raise failure
         return self.saved

@@ -326,6 +326,6 @@ def automatic_title(prompt: str) -> str:
 
 
 def _remembered(known: tuple[str, ...], items: Sequence[str | None], most: int) -> tuple[str, ...]:
-    """The same with the items last, as far as they are new; only the latest are kept."""
-    new = [item for item in dict.fromkeys(items) if item is not None and item not in known]
-    return (*known, *new)[-most:] if new else known
+    """The same with the items last; only the latest are kept."""
+    latest = [item for item in dict.fromkeys(items) if item is not None]
+    return (*(item for item in known if item not in latest), *latest)[-most:]

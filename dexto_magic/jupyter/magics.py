@@ -77,8 +77,8 @@ class DextoMagics(Magics):
 
     @magic_arguments()
     @argument("session", nargs="?", help="the session's name; without it the notebook's own")
-    @argument("-m", "--model", help="a model for this turn only, as PROVIDER:NAME")
-    @argument("-s", "--system", help="a system prompt for this turn only")
+    @argument("-m", "--model", metavar="PROVIDER:NAME", help="a model for this turn only")
+    @argument("-s", "--system", metavar="TEXT", help="a system prompt for this turn only")
     @argument("-o", "--output", metavar="VAR", help="a variable that takes the reply")
     @argument(
         "-O",

@@ -192,8 +192,8 @@ class DiskStore(Store):
 
     async def _purged(self, removal: Removal) -> Removal:
         """Collects what a removal left; what cannot be collected now is tried again later."""
+        engine = await self._running()
         try:
-            engine = await self._running()
             while not await _outcome(engine.write_alone(collect)):
                 pass
             purged = await _outcome(engine.write_alone(purge))
