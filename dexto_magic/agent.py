@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -40,6 +41,10 @@ DEFAULT_MODEL = "openai:gpt-4o-mini"
 """Asked where nothing else is said: the tutorial's."""
 
 _PAGE = 500
+
+_CURSOR = re.compile("(?:[0-9a-f]{2})+")
+"""What a cursor of any store looks like; what it means is the store's own."""
+
 _COMPARED_NAMES = 1000
 """Names, the latest used, among which a name that is not there is looked for; comparing is slow."""
 
@@ -225,9 +230,14 @@ class AsyncDextoAgent:
             cursor: The ``cursor`` of a page, to go on where it ended.
 
         Raises:
+            SettingsError: ``limit`` or ``cursor`` makes no sense.
             StoreError: The store cannot be read.
         """
         store = self._started()
+        if cursor is not None and not _CURSOR.fullmatch(cursor):
+            raise SettingsError(
+                f"{cursor!r} is no cursor: pass on the cursor of a page as it is.", option="cursor"
+            )
         if limit is not None:
             return await store.list(limit=_natural(limit), cursor=cursor)
         sessions: list[Session] = []

@@ -135,6 +135,8 @@ async def test_all_sessions_can_be_listed_in_pages_too(agent):
     rest = await agent.list_sessions(cursor=page.cursor)
     assert [s.id for s in (*page, *rest)] == ["s4", "s3", "s2", "s1", "s0"]
     assert rest.cursor is None
+    with pytest.raises(SettingsError, match="no cursor"):
+        await agent.list_sessions(cursor="nonsense")
 
 
 # -- what is sent ----------------------------------------------------------------------------------

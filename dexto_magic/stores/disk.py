@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from dexto_magic.conversation.history import Claim, SessionRecord, Signal
+from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal, rows_of
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
 from dexto_magic.errors import StoreError
@@ -30,6 +30,7 @@ from dexto_magic.stores.ledger import Ledger
 from dexto_magic.stores.locks import Gate, Liveness, is_alive, sweep
 from dexto_magic.stores.protocol import Change, Owner, Store
 from dexto_magic.stores.removal import collect, purge
+from dexto_magic.stores.rows import encode, message_to_json, partial_to_json
 from dexto_magic.stores.table import Table
 from dexto_magic.stores.threads import Job, Worker, read_each, write_together
 
@@ -127,10 +128,15 @@ class DiskStore(Store):
         return await self._write(lambda ledger: ledger.claim(session_id, message, owner))
 
     async def save_partial(self, claim: Claim, message: Message) -> None:
-        await self._write(lambda ledger: ledger.save_partial(claim, message))
+        # Replies may be long: they are encoded here, before the transaction that keeps others out.
+        partial = Partial(epoch=claim.epoch, turn=claim.message.turn, message=message)
+        row = encode(partial_to_json(partial))
+        await self._write(lambda ledger: ledger.save_partial(claim, row))
 
     async def settle(self, claim: Claim, rows: Sequence[Message]) -> Session:
-        return await self._write(lambda ledger: ledger.settle(claim, rows))
+        replies = rows_of(claim, rows)
+        encoded = [encode(message_to_json(reply)) for reply in replies]
+        return await self._write(lambda ledger: ledger.settle(claim, replies, encoded))
 
     async def watch(self, claim: Claim) -> Signal:
         return await self._read(lambda ledger: ledger.signal(claim))

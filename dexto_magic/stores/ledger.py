@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from dexto_magic.conversation import history
-from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal
+from dexto_magic.conversation.history import Claim, SessionRecord, Signal
 from dexto_magic.conversation.messages import Message, new_id
 from dexto_magic.conversation.session import (
     Removal,
@@ -42,6 +42,7 @@ from dexto_magic.stores.keys import (
     use_key,
 )
 from dexto_magic.stores.protocol import Change, Owner
+from dexto_magic.stores.rows import Row
 from dexto_magic.stores.table import Key, Table
 
 _SESSIONS_OF_A_CELL = 8
@@ -199,24 +200,23 @@ class Ledger:
         record, claim = history.opened(
             entry.record, message, owner=owner.id, holder=owner.holder, now=self._now()
         )
-        self._append(entry.record, [claim.message])
+        self._append(entry.record, [rows.encode(rows.message_to_json(claim.message))])
         self._learn_cells(entry.record, record)
         self._put(entry, record, used=True)
         return claim
 
-    def save_partial(self, claim: Claim, message: Message) -> None:
-        """Keeps the running reply."""
+    def save_partial(self, claim: Claim, partial: Row) -> None:
+        """Keeps the running reply, given as its row."""
         entry = self._entry(claim.sid)
         history.fence(entry.record if entry else None, claim)
-        partial = Partial(epoch=claim.epoch, turn=claim.message.turn, message=message)
-        self._table.set(partial_key(claim.sid), rows.encode(rows.partial_to_json(partial)))
+        self._table.set(partial_key(claim.sid), partial)
 
-    def settle(self, claim: Claim, replies: Sequence[Message]) -> Session:
-        """Ends the turn."""
+    def settle(self, claim: Claim, replies: Sequence[Message], encoded: Sequence[Row]) -> Session:
+        """Ends the turn with replies, given as they are and as their rows."""
         entry = self._entry(claim.sid)
         history.fence(entry.record if entry else None, claim)
         assert entry is not None
-        return self._settle(entry, history.rows_of(claim, replies)).record.session()
+        return self._settle(entry, replies, encoded).record.session()
 
     def recover(self, sid: str) -> bool:
         """Ends the session's open turn if its owner died; whether that was so."""
@@ -305,15 +305,12 @@ class Ledger:
             )
         return [value for _, value in found]
 
-    def _append(self, record: SessionRecord, messages: Sequence[Message]) -> None:
-        for number, message in enumerate(messages, start=record.rows):
-            self._table.add(
-                message_key(record.sid, record.epoch, number),
-                rows.encode(rows.message_to_json(message)),
-            )
+    def _append(self, record: SessionRecord, encoded: Sequence[Row]) -> None:
+        for number, row in enumerate(encoded, start=record.rows):
+            self._table.add(message_key(record.sid, record.epoch, number), row)
 
-    def _settle(self, entry: _Entry, replies: Sequence[Message]) -> _Entry:
-        self._append(entry.record, replies)
+    def _settle(self, entry: _Entry, replies: Sequence[Message], encoded: Sequence[Row]) -> _Entry:
+        self._append(entry.record, encoded)
         self._table.delete(partial_key(entry.record.sid))
         return self._put(entry, history.settled(entry.record, replies, now=self._now()), used=True)
 
@@ -323,7 +320,8 @@ class Ledger:
             return entry
         row = self._table.get(partial_key(entry.record.sid))
         partial = None if row is None else rows.partial_from_json(row)
-        return self._settle(entry, [history.crashed(entry.record, partial, now=self._now())])
+        reply = history.crashed(entry.record, partial, now=self._now())
+        return self._settle(entry, [reply], [rows.encode(rows.message_to_json(reply))])
 
     def _put(self, entry: _Entry, record: SessionRecord, *, used: bool = False) -> _Entry:
         """Writes the record, and moves its rows of change and, if it was used, of recency."""

@@ -83,12 +83,12 @@ class MemoryStore(Store):
         return None if sid is None else self._records[sid].session()
 
     async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
-        before = math.inf if cursor is None else int(cursor)
+        before = math.inf if cursor is None else int(cursor, 16)
         older = [sid for sid in self._newest_first() if self._uses[sid] < before]
         page = older[:limit]
         return SessionPage(
             sessions=tuple(self._records[sid].session() for sid in page),
-            cursor=str(self._uses[page[-1]]) if len(older) > limit else None,
+            cursor=f"{self._uses[page[-1]]:016x}" if len(older) > limit else None,
         )
 
     async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
