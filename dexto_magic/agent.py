@@ -31,14 +31,18 @@ from dexto_magic.errors import (
     SettingsError,
 )
 from dexto_magic.llm.protocol import ChatModel
-from dexto_magic.llm.providers import PRACTICE, LLMConfig, llm_config, spec, with_model
+from dexto_magic.llm.providers import (
+    DEFAULT_MODEL,
+    PRACTICE,
+    LLMConfig,
+    llm_config,
+    spec,
+    with_model,
+)
 from dexto_magic.reply_stream import ReplyStream
 from dexto_magic.running import Prompt, TurnHost, TurnOptions, TurnRun, settle_unsaved
 from dexto_magic.settings import Settings
 from dexto_magic.stores.protocol import Owner, Store
-
-DEFAULT_MODEL = "openai:gpt-4o-mini"
-"""Asked where nothing else is said: the tutorial's."""
 
 _PAGE = 500
 
@@ -57,8 +61,8 @@ class AsyncDextoAgent:
 
     Args:
         llm: Which model answers: ``{"provider": "openai", "model": "gpt-4o-mini", "api_key": …}``
-            with, if need be, ``base_url``, ``options`` and ``context_window``; an ``LLMConfig``;
-            ``"provider:model"``; or ``"practice"``. ``None`` for ``DEXTO_MODEL``, else
+            with what else ``LLMConfig`` has, such as ``base_url``, ``options`` or ``timeout``; an
+            ``LLMConfig``; ``"provider:model"``; or ``"practice"``. ``None`` for ``DEXTO_MODEL``, else
             ``openai:gpt-4o-mini``.
         store: The folder in which sessions are kept, or a ``Store``. ``None`` for ``DEXTO_HOME``,
             else the platform's folder for user data.

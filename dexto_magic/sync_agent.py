@@ -53,8 +53,8 @@ class DextoAgent:
 
     Args:
         llm: Which model answers: ``{"provider": "openai", "model": "gpt-4o-mini", "api_key": …}``
-            with, if need be, ``base_url``, ``options`` and ``context_window``; an ``LLMConfig``;
-            ``"provider:model"``; or ``"practice"``. ``None`` for ``DEXTO_MODEL``, else
+            with what else ``LLMConfig`` has, such as ``base_url``, ``options`` or ``timeout``; an
+            ``LLMConfig``; ``"provider:model"``; or ``"practice"``. ``None`` for ``DEXTO_MODEL``, else
             ``openai:gpt-4o-mini``.
         store: The folder in which sessions are kept, or a ``Store``. ``None`` for ``DEXTO_HOME``,
             else the platform's folder for user data.

@@ -49,6 +49,9 @@ class DextoMagics(Magics):
     wait = Float(60.0, help="Seconds that a cell waits for another turn of its session.").tag(
         config=True
     )
+    timeout = Float(
+        120.0, help="Seconds that a model may be silent, before its reply and amid it."
+    ).tag(config=True)
     footer = Bool(
         True, help="Whether a line below each reply tells its session, model and tokens."
     ).tag(config=True)
@@ -71,6 +74,7 @@ class DextoMagics(Magics):
             base_url=self.base_url,
             system=self.system,
             wait=self.wait,
+            timeout=self.timeout,
             footer=self.footer,
         )
         return self._bench

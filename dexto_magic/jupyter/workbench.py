@@ -24,7 +24,7 @@ from dexto_magic.jupyter.identity import (
     own_session,
     place,
 )
-from dexto_magic.llm.providers import PRACTICE, llm_config, spec
+from dexto_magic.llm.providers import DEFAULT_MODEL, PRACTICE, llm_config, spec
 from dexto_magic.settings import Settings
 from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent, Quiet
 
@@ -48,6 +48,7 @@ class Defaults:
         base_url: Where its provider is, or ``""`` to go by the provider table.
         system: The system prompt of sessions that have none of their own, or ``""`` for none.
         wait: Seconds that a cell waits for another turn of its session.
+        timeout: Seconds that a model may be silent.
         footer: Whether a line below each reply tells its session, model and tokens.
     """
 
@@ -55,6 +56,7 @@ class Defaults:
     base_url: str = ""
     system: str = ""
     wait: float = 60.0
+    timeout: float = 120.0
     footer: bool = True
 
 
@@ -122,19 +124,22 @@ class Workbench:
         return self._agent
 
     def _made_agent(self) -> DextoAgent:
-        model, base_url = self.defaults.model, self.defaults.base_url
-        llm = llm_config(model) if model else None
-        if base_url:
-            if llm is None:
-                raise SettingsError(
-                    "DextoMagics.base_url is set, but not DextoMagics.model: set that, too, so that "
-                    "it is clear which provider is meant.",
-                    option="base_url",
-                )
-            llm = replace(llm, base_url=base_url)
+        defaults = self.defaults
+        if defaults.base_url and not defaults.model:
+            raise SettingsError(
+                "DextoMagics.base_url is set, but not DextoMagics.model: set that, too, so that it "
+                "is clear which provider is meant.",
+                option="base_url",
+            )
+        llm = replace(
+            llm_config(defaults.model or Settings.from_environment().model or DEFAULT_MODEL),
+            timeout=defaults.timeout,
+        )
+        if defaults.base_url:
+            llm = replace(llm, base_url=defaults.base_url)
         notebook = place(self.shell).notebook
         label = Path(notebook).name if notebook else "a kernel or terminal"
-        return DextoAgent(llm, system=self.defaults.system or None, label=label)
+        return DextoAgent(llm, system=defaults.system or None, label=label)
 
     def close(self) -> None:
         """Lets go of the agent."""

@@ -34,12 +34,16 @@ class Asked:
         model: The model that was asked for.
         base_url: Where the API is.
         key: The key that went along, to be left out of every message, or ``None``.
+        timeout: Seconds that it may be silent.
+        connect_timeout: Seconds that a connection may take.
     """
 
     provider: str
     model: str
     base_url: str
     key: str | None = field(repr=False)
+    timeout: float
+    connect_timeout: float
 
     def __str__(self) -> str:
         return f"{self.provider} ({self.model})"
@@ -128,18 +132,19 @@ def unreachable(asked: Asked, reason: str) -> Failure:
     )
 
 
-def timed_out(asked: Asked, *, connecting: bool, seconds: float) -> Failure:
+def timed_out(asked: Asked, *, connecting: bool) -> Failure:
     """Nothing came within the time-out.
 
     A silent provider is not asked again: it may be at work on the reply, which would then be paid
     for twice, and whoever asked has waited for two minutes.
     """
     what = "accept a connection" if connecting else "send anything"
+    seconds = asked.connect_timeout if connecting else asked.timeout
     return Failure(
         error=ModelUnavailableError,
         asked=asked,
         happened=f"did not {what} within {spoken(seconds)}, at {asked.place}",
-        advice="Try again later, or check base_url and the proxy settings.",
+        advice="Try again later; check base_url and the proxy settings; or wait longer, by `timeout`.",
         brief=f"did not {what} within {spoken(seconds)}",
         retryable=connecting,
     )

@@ -11,7 +11,7 @@ import difflib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -42,19 +42,6 @@ _LIST_TIMEOUT = 3.0
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """How long a silent server is waited for, in seconds.
-
-    Attributes:
-        connect: For a connection.
-        read: For the first byte, and for the next after each.
-    """
-
-    connect: float = 10.0
-    read: float = 120.0
-
-
 class OpenAIModel:
     """A model behind a Chat Completions API; a ``ChatModel``."""
 
@@ -65,7 +52,6 @@ class OpenAIModel:
         api_key: str | None,
         base_url: str,
         transport: Any = None,
-        timeouts: Timeouts | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Opens no connection yet.
@@ -75,7 +61,6 @@ class OpenAIModel:
             api_key: The key, or ``None`` where none is needed.
             base_url: Where the API is.
             transport: An ``httpx2.AsyncBaseTransport`` in place of the network.
-            timeouts: Other than the usual ones.
             sleep: Waits before asking again.
 
         Raises:
@@ -86,9 +71,13 @@ class OpenAIModel:
         del api_key  # so that a traceback finds no key in this frame
         self._config = config
         self._asked = Asked(
-            provider=config.provider, model=config.model, base_url=base_url, key=key
+            provider=config.provider,
+            model=config.model,
+            base_url=base_url,
+            key=key,
+            timeout=config.timeout,
+            connect_timeout=config.connect_timeout,
         )
-        self._timeouts = timeouts or Timeouts()
         self._sleep = sleep
         self._asks_usage = PROVIDERS[config.provider].stream_options
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
@@ -98,7 +87,7 @@ class OpenAIModel:
                 provider=config.provider,
                 model=config.model,
             )
-        self._client = _client(config, self._asked, self._timeouts, transport)
+        self._client = _client(config, self._asked, transport)
 
     @property
     def provider(self) -> str:
@@ -229,7 +218,7 @@ class OpenAIModel:
         try:
             return await awaitable
         except Exception as exc:  # noqa: BLE001 (a server that sends no HTTP or JSON causes any)
-            failure = failure_of(exc, self._asked, self._timeouts, began=began)
+            failure = failure_of(exc, self._asked, began=began)
             return replace(failure, cause=_showable(exc, self._asked.key))
 
     async def _with_close_names(self, failure: Failure) -> Failure:
@@ -247,20 +236,18 @@ class OpenAIModel:
         return replace(failure, advice=f"Did you mean {' or '.join(map(repr, close))}?")
 
 
-def failure_of(exc: Exception, asked: Asked, timeouts: Timeouts, *, began: bool) -> Failure:
+def failure_of(exc: Exception, asked: Asked, *, began: bool) -> Failure:
     """The failure behind an exception of the client.
 
     Args:
         exc: What the client raised.
         asked: Whom the request went to.
-        timeouts: The time-outs that it went with.
         began: Whether the reply had begun.
     """
     if isinstance(exc, openai.APITimeoutError):
         # By name, because the class is httpx2's own.
         connecting = type(exc.__cause__).__name__ in ("ConnectTimeout", "PoolTimeout")
-        seconds = timeouts.connect if connecting else timeouts.read
-        return timed_out(asked, connecting=connecting, seconds=seconds)
+        return timed_out(asked, connecting=connecting)
     if isinstance(exc, openai.APIConnectionError):
         reason = str(exc.__cause__ or exc) or type(exc.__cause__).__name__
         return (broken_off if began else unreachable)(asked, reason)
@@ -305,7 +292,7 @@ class _Client(openai.AsyncOpenAI):
         return {name: headers[name] for name in headers if name.lower() != "authorization"}
 
 
-def _client(config: LLMConfig, asked: Asked, timeouts: Timeouts, transport: Any) -> _Client:
+def _client(config: LLMConfig, asked: Asked, transport: Any) -> _Client:
     host = urlsplit(asked.base_url).hostname or ""
     for_openai = config.provider == "openai" and (
         config.base_url is None or f".{host}".endswith(".openai.com")
@@ -331,7 +318,7 @@ def _client(config: LLMConfig, asked: Asked, timeouts: Timeouts, transport: Any)
         admin_api_key="",
         webhook_secret="",
         max_retries=0,  # they are made, and shown, by OpenAIModel
-        timeout=openai.Timeout(timeouts.read, connect=timeouts.connect, pool=timeouts.connect),
+        timeout=openai.Timeout(asked.timeout, connect=asked.connect_timeout),
         http_client=http_client,
     )
     client.for_openai = for_openai

@@ -7,6 +7,7 @@ completed without loading one.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -20,6 +21,7 @@ from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS, Provider, known_
 from dexto_magic.settings import MODEL_VARIABLE, variable
 
 __all__ = [
+    "DEFAULT_MODEL",
     "PRACTICE",
     "PROVIDERS",
     "LLMConfig",
@@ -35,6 +37,9 @@ __all__ = [
     "spec",
     "with_model",
 ]
+
+DEFAULT_MODEL = "openai:gpt-4o-mini"
+"""Asked where nothing else is said: the tutorial's."""
 
 # How keys begin at the providers of the table; a long word without any punctuation is one too.
 _KEY = re.compile(r"(?:sk|pk|rk|gsk|xai|hf|tgp)[-_]|AIza|AQ\.|Bearer\s|[A-Za-z0-9]{32,}$")
@@ -65,6 +70,8 @@ class LLMConfig:
         base_url: Where the provider's API is, if not where the table says.
         options: Request options as the provider documents them, such as ``temperature``.
         context_window: The model's context window in tokens, where the table does not know it.
+        timeout: Seconds to wait for the first byte of a reply, and for the next after each.
+        connect_timeout: Seconds to wait for a connection.
 
     Raises:
         SettingsError: One of them can't be used.
@@ -76,6 +83,8 @@ class LLMConfig:
     base_url: str | None = None
     options: Mapping[str, JSON] = field(default_factory=dict, hash=False)
     context_window: int | None = None
+    timeout: float = 120.0
+    connect_timeout: float = 10.0
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -137,7 +146,12 @@ def with_model(config: LLMConfig, model: str) -> LLMConfig:
     """
     provider, name = _split(model, config.provider)
     if provider != config.provider:
-        return LLMConfig(provider=provider, model=name)
+        return LLMConfig(
+            provider=provider,
+            model=name,
+            timeout=config.timeout,
+            connect_timeout=config.connect_timeout,
+        )
     window = config.context_window if name == config.model else None
     return replace(config, model=name, context_window=window)
 
@@ -245,12 +259,20 @@ def _check_types(config: LLMConfig) -> None:
         "base_url": ((str, type(None)), "a string"),
         "options": (Mapping, "a dict"),
         "context_window": ((int, type(None)), "a number of tokens"),
+        "timeout": ((int, float), "a number of seconds"),
+        "connect_timeout": ((int, float), "a number of seconds"),
     }
     for name, (kind, wording) in kinds.items():
         value = getattr(config, name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise SettingsError(
                 f"{name} of llm must be {wording}, not {type(value).__name__}.", option=name
+            )
+    for name in ("timeout", "connect_timeout"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise SettingsError(
+                f"{name} of llm is {getattr(config, name)}: it must be a number of seconds above 0.",
+                option=name,
             )
     if config.context_window is not None and config.context_window < 1:
         raise SettingsError(

@@ -12,7 +12,7 @@ from dexto_magic.errors import (
     ModelUnavailableError,
 )
 from dexto_magic.llm.failures import Asked
-from dexto_magic.llm.openai_model import Timeouts, failure_of
+from dexto_magic.llm.openai_model import failure_of
 from dexto_magic.llm.providers import LLMConfig
 from dexto_magic.llm.server_errors import error_answer
 from tests.support.asking import ask, error_of, request
@@ -27,12 +27,19 @@ from tests.support.openai_answers import (
     status,
 )
 
-ASKED = Asked(provider="openai", model="gpt-4o", base_url="https://api.openai.com/v1", key=None)
+ASKED = Asked(
+    provider="openai",
+    model="gpt-4o",
+    base_url="https://api.openai.com/v1",
+    key=None,
+    timeout=120.0,
+    connect_timeout=10.0,
+)
 SENT = httpx2.Request("POST", "https://api.openai.com/v1/chat/completions")
 
 
-def at(server):
-    return LLMConfig(provider="openai", model="gpt-4o", base_url=server.base_url)
+def at(server, **fields):
+    return LLMConfig(provider="openai", model="gpt-4o", base_url=server.base_url, **fields)
 
 
 def of_status(kind, code):
@@ -91,19 +98,19 @@ class TestEveryExceptionOfTheClient:
 
     @pytest.mark.parametrize(("exc", "error"), RAISED_FOR_A_SERVER)
     def test_each_is_one_of_our_errors(self, exc, error):
-        assert failure_of(exc, ASKED, Timeouts(), began=False).error is error
+        assert failure_of(exc, ASKED, began=False).error is error
 
     def test_those_about_no_server_are_about_the_request(self):
         for kind in subclasses(openai.OpenAIError):
             if kind.__name__ in RAISED_BY_THE_CLIENT_ALONE:
-                failure = failure_of(kind.__new__(kind), ASKED, Timeouts(), began=False)
+                failure = failure_of(kind.__new__(kind), ASKED, began=False)
                 assert failure.error is ModelRequestError
 
     @pytest.mark.parametrize(
         "kind", [ValueError, TypeError, AttributeError, RecursionError, OSError]
     )
     def test_those_of_decoding_are_the_servers_fault(self, kind):
-        failure = failure_of(kind("m"), ASKED, Timeouts(), began=True)
+        failure = failure_of(kind("m"), ASKED, began=True)
         assert failure.error is ModelUnavailableError
         assert not failure.retryable
 
@@ -121,7 +128,7 @@ class TestWords:
     def test_only_a_connection_that_takes_too_long_is_tried_again(self, cause, words, again):
         exc = openai.APITimeoutError(request=SENT)
         exc.__cause__ = cause("")
-        failure = failure_of(exc, ASKED, Timeouts(), began=False)
+        failure = failure_of(exc, ASKED, began=False)
         assert words in str(failure.exception())
         assert failure.retryable is again
 
@@ -177,14 +184,14 @@ class TestWords:
 
     def test_a_silent_server(self, server):
         server.script(silent())
-        heard = ask(at(server), timeouts=Timeouts(read=0.05))
+        heard = ask(at(server, timeout=0.05))
         assert isinstance(heard.error, ModelUnavailableError)
         assert "did not send anything within 0.1 s" in str(heard.error)
         assert len(server.chats) == 1, "it may be at work on a reply that is paid for"
 
     def test_a_server_that_falls_silent(self, server):
         server.script(silent("Hel"))
-        heard = ask(at(server), timeouts=Timeouts(read=0.05))
+        heard = ask(at(server, timeout=0.05))
         assert isinstance(heard.error, ModelUnavailableError)
         assert heard.text == "Hel"
 

@@ -55,6 +55,8 @@ class TestChoosing:
             "base_url": "http://gpu:8000/v1",
             "options": {"temperature": 0},
             "context_window": 32_000,
+            "timeout": 600,
+            "connect_timeout": 5,
         }
         assert llm_config(fields) == LLMConfig(**fields)
 
@@ -89,6 +91,9 @@ class TestMistakes:
             ({"model": "gpt-4o", "contextWindow": 5}, "did you mean 'context_window'?"),
             ({"model": "gpt-4o", "temperature": 0}, "go into options"),
             ({"model": "gpt-4o", 5: 0}, "no setting '5'"),
+            ({"model": "gpt-4o", "timeout": 0}, "timeout of llm is 0"),
+            ({"model": "gpt-4o", "timeout": "1"}, "timeout of llm must be a number of seconds"),
+            ({"model": "gpt-4o", "connect_timeout": float("nan")}, "connect_timeout of llm is nan"),
             ({"provider": "opnai", "model": "gpt-4o"}, "did you mean 'openai'?"),
             ({"provider": "skynet", "model": "t-800"}, "known are openai, ollama"),
             ({"provider": "openai"}, "'openai:MODEL'"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from dexto_magic.conversation.window import PromptMessage
 from dexto_magic.errors import ModelError
-from dexto_magic.llm.openai_model import OpenAIModel, Timeouts
+from dexto_magic.llm.openai_model import OpenAIModel
 from dexto_magic.llm.protocol import (
     ChatRequest,
     Finished,
@@ -88,7 +88,6 @@ def ask(
     *requests: ChatRequest,
     key: str | None = KEY,
     transport: Any = None,
-    timeouts: Timeouts | None = None,
 ) -> Heard:
     """Asks a model that is made for it, waiting for nothing; the last request's reply counts."""
     config = llm_config(llm)
@@ -103,7 +102,6 @@ def ask(
             api_key=key,
             base_url=base_url_of(config),
             transport=transport,
-            timeouts=timeouts,
             sleep=no_wait,
         )
         try:
