@@ -13,14 +13,11 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
-
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from dexto_magic.agent import AsyncDextoAgent
+from dexto_magic.background import BackgroundLoop, Call
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.errors import DextoError
 from dexto_magic.llm.protocol import TextDelta
@@ -77,7 +74,7 @@ class DextoAgent:
             AsyncDextoAgent, llm, store=store, system=system, label=label
         )
         self._agent = self._make()
-        self._portal: BlockingPortal | None = None
+        self._background: BackgroundLoop | None = None
         self._stop: weakref.finalize[..., DextoAgent] | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -89,7 +86,7 @@ class DextoAgent:
             StoreError: The store cannot be opened.
         """
         with self._lock:
-            if self._portal is None:
+            if self._background is None:
                 self._begin()
 
     def stop(self) -> None:
@@ -101,7 +98,7 @@ class DextoAgent:
             StoreError: A reply that the store could not take still cannot be saved.
         """
         with self._lock:
-            stop, self._stop, self._portal = self._stop, None, None
+            stop, self._stop, self._background = self._stop, None, None
         if stop is not None:
             stop()
 
@@ -169,58 +166,36 @@ class DextoAgent:
     def _wait(self, work: Callable[[AsyncDextoAgent], Coroutine[Any, Any, T]]) -> T:
         return self._call(work).result()
 
-    def _call(self, work: Callable[[AsyncDextoAgent], Coroutine[Any, Any, T]]) -> _Call[T]:
-        if self._pid != os.getpid() and self._portal is not None:
+    def _call(self, work: Callable[[AsyncDextoAgent], Coroutine[Any, Any, T]]) -> Call[T]:
+        if self._pid != os.getpid() and self._background is not None:
             # A forked child: the thread, the loop and its connections are the parent's.
-            self._agent, self._portal, self._lock = self._make(), None, threading.Lock()
+            self._agent, self._background, self._lock = self._make(), None, threading.Lock()
             self._begin()
-        if self._portal is None:
+        if self._background is None:
             raise DextoError(
                 "This agent is not started: call start(), or use it in a `with` statement."
             )
-        return _Call(self._portal, functools.partial(work, self._agent))
+        return self._background.call(functools.partial(work, self._agent))
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        stack = ExitStack()
-        self._portal = stack.enter_context(start_blocking_portal(name="dexto-agent"))
+        background = BackgroundLoop("dexto-agent")
         try:
-            self._wait(lambda agent: agent.start())
+            background.call(self._agent.start).result()
         except BaseException:
-            self._portal = None
-            stack.close()
+            background.close()
             raise
-        self._stop = weakref.finalize(self, _stopped, self._agent, self._portal, stack, self._pid)
+        self._background = background
+        self._stop = weakref.finalize(self, _stopped, self._agent, background, self._pid)
 
 
-def _stopped(agent: AsyncDextoAgent, portal: BlockingPortal, stack: ExitStack, pid: int) -> None:
+def _stopped(agent: AsyncDextoAgent, background: BackgroundLoop, pid: int) -> None:
     if pid != os.getpid():
         return  # a forked child ends: what it would stop is its parent's
-    with stack:
-        portal.call(agent.stop)
-
-
-class _Call(Generic[T]):
-    """Something that is done on the agent's loop, while a thread waits for it."""
-
-    def __init__(self, portal: BlockingPortal, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._ended = threading.Event()
-        self.future: Future[T] = portal.start_task_soon(self._run, work)
-
-    async def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        try:
-            return await work()
-        finally:
-            self._ended.set()
-
-    def result(self) -> T:
-        """Waits for it; an interrupt ends it, waits for that, and goes on. A second one leaves."""
-        try:
-            return self.future.result()
-        except BaseException:
-            if self.future.cancel():
-                self._ended.wait()
-            raise
+    try:
+        background.call(agent.stop).result()
+    finally:
+        background.close()
 
 
 class Quiet:
@@ -237,7 +212,7 @@ class BlockingReplyStream:
     def __init__(self, agent: DextoAgent, stream: ReplyStream) -> None:
         self._agent = agent
         self._stream = stream
-        self._call: _Call[Reply] | None = None
+        self._call: Call[Reply] | None = None
         self._events: queue.SimpleQueue[TurnEvent | None] = queue.SimpleQueue()
         stream.forward(self._events.put)
         weakref.finalize(self, stream.abandon).atexit = False
@@ -272,6 +247,8 @@ class BlockingReplyStream:
         except queue.Empty:
             return Quiet()
         except KeyboardInterrupt:
+            # It may have taken the mark of the end with it.
+            call.when_done(functools.partial(self._events.put, None))
             self.cancel()
             raise
         if event is None:
@@ -321,12 +298,12 @@ class BlockingReplyStream:
     ) -> None:
         self.close()
 
-    def _begun(self) -> _Call[Reply]:
+    def _begun(self) -> Call[Reply]:
         if self._call is None:
             # Nothing that runs may refer to this object, or letting go of it would not end the turn.
             stream, events = self._stream, self._events
             self._call = self._agent._call(lambda _: stream.finish())  # noqa: SLF001  # its other half
-            self._call.future.add_done_callback(lambda _: events.put(None))
+            self._call.when_done(lambda: events.put(None))
         return self._call
 
     def _end(self, ending: Callable[[], Coroutine[Any, Any, None]]) -> None:
