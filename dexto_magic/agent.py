@@ -403,29 +403,29 @@ class AsyncDextoAgent:
         return await self._started().home_session(notebook)
 
     async def adopt_notebook(
-        self, session_id: str, notebook: str, cell_ids: Sequence[str] = ()
+        self, session_id: str, notebook: str, marks: Sequence[str] = ()
     ) -> Session:
-        """Makes the session the notebook's own, which knows these cells of it.
+        """Makes the session the notebook's own, which knows it by these marks.
 
         Raises:
             SessionNotFoundError: There is no such session.
             StoreError: The store cannot take it.
         """
         session = await self._known(session_id)
-        return await self._started().set_home(session.id, notebook, cell_ids)
+        return await self._started().set_home(session.id, notebook, marks)
 
-    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
-        """Whether the session, being some notebook's own, has seen one of these cells.
+    async def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
+        """Whether the session, being some notebook's own, knows one of these marks.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
         session = await self._known(session_id)
-        return await self._started().knows_cells(session.id, cell_ids)
+        return await self._started().knows_marks(session.id, marks)
 
-    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
-        """The own sessions of notebooks that have seen one of these cells, the latest first."""
-        return await self._started().sessions_of_cells(cell_ids)
+    async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
+        """Notebooks' own sessions that know one of these marks, the latest used first."""
+        return await self._started().sessions_of_marks(marks)
 
     # -- within ----------------------------------------------------------------------------------
 

@@ -138,8 +138,8 @@ class DextoAgent:
     set_key = _blocking(AsyncDextoAgent.set_key)
     notebook_session = _blocking(AsyncDextoAgent.notebook_session)
     adopt_notebook = _blocking(AsyncDextoAgent.adopt_notebook)
-    knows_cells = _blocking(AsyncDextoAgent.knows_cells)
-    sessions_of_cells = _blocking(AsyncDextoAgent.sessions_of_cells)
+    knows_marks = _blocking(AsyncDextoAgent.knows_marks)
+    sessions_of_marks = _blocking(AsyncDextoAgent.sessions_of_marks)
 
     def stream(
         self, text: str, session_id: str, **options: Unpack[TurnOptions]

@@ -19,8 +19,8 @@ from dexto_magic.errors import SessionBusyError, SessionError, SessionNotFoundEr
 TITLE_LENGTH = 60
 """Characters of the first prompt that make the automatic title."""
 
-KNOWN_CELLS = 256
-"""Cell ids that a notebook's own session remembers: one is enough to recognise the notebook."""
+KNOWN_MARKS = 256
+"""Marks of its notebook that a session remembers: one is enough to recognise it."""
 
 KNOWN_NOTEBOOKS = 16
 """Notebook paths that a session remembers, the latest."""
@@ -78,7 +78,7 @@ class SessionRecord:
         forked_from: The name of the session that it was forked from, or ``None``.
         home: The notebook whose own session it is, or ``None``.
         notebooks: The notebooks that used it, the latest last.
-        cells: Cell ids of its home that it has seen, the latest last.
+        marks: What its home is recognised by (ids of cells, and of kernels), the latest last.
     """
 
     sid: str
@@ -102,7 +102,7 @@ class SessionRecord:
     forked_from: str | None = None
     home: str | None = None
     notebooks: tuple[str, ...] = ()
-    cells: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
     def session(self) -> Session:
         """The public value."""
@@ -172,7 +172,7 @@ def opened(
     number = record.turns + 1
     message = replace(message, turn=number, version=1)
     notebook = message.origin.notebook if message.origin else None
-    cell = message.origin.cell_id if message.origin else None
+    cell_id = message.origin.cell_id if message.origin else None
     claimed = replace(
         record,
         rows=record.rows + 1,
@@ -183,7 +183,11 @@ def opened(
         open=OpenTurn(owner=owner, holder=holder, since=now, turn=number),
         title=record.title or automatic_title(message.content),
         notebooks=_remembered(record.notebooks, [notebook], KNOWN_NOTEBOOKS),
-        cells=_remembered(record.cells, [cell] if record.home else [], KNOWN_CELLS),
+        marks=_remembered(
+            record.marks,
+            [cell_mark(cell_id)] if cell_id and record.home and record.home == notebook else [],
+            KNOWN_MARKS,
+        ),
     )
     return claimed, Claim(
         session=record.session(),
@@ -283,15 +287,20 @@ def fence(record: SessionRecord | None, claim: Claim) -> SessionRecord:
     return record
 
 
-def at_home(record: SessionRecord, notebook: str, cell_ids: Sequence[str]) -> SessionRecord:
-    """Makes it the notebook's own session, which knows these cells of it."""
-    known = record.cells if record.home == notebook else ()
-    return replace(record, home=notebook, cells=_remembered(known, cell_ids, KNOWN_CELLS))
+def at_home(record: SessionRecord, notebook: str, marks: Sequence[str]) -> SessionRecord:
+    """Makes it the notebook's own session, which knows it by these marks."""
+    known = record.marks if record.home == notebook else ()
+    return replace(record, home=notebook, marks=_remembered(known, marks, KNOWN_MARKS))
+
+
+def cell_mark(cell_id: str) -> str:
+    """By which a notebook is recognised that has the cell."""
+    return f"cell {cell_id}"
 
 
 def homeless(record: SessionRecord) -> SessionRecord:
     """Ends its being some notebook's own session."""
-    return replace(record, home=None, cells=())
+    return replace(record, home=None, marks=())
 
 
 def updated(record: SessionRecord, *, model: str | None, system: str | None) -> SessionRecord:

@@ -2,7 +2,9 @@
 
 A cell that names no session talks in its notebook's own one. A path alone does not tell: it may be
 a new file where another one was, a copy, or a notebook that was renamed. So a session is resumed
-only with evidence: a cell that it knows, or an output that names it.
+only with evidence: a cell or a kernel that it knows, or an output that names it. The kernel counts
+because the most natural crash of all comes before a new notebook was ever saved: its file has no
+cells then, but a front end that restarts a kernel keeps its id.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from typing import Any, TypeGuard
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import settings
+from dexto_magic.conversation.history import cell_mark
 from dexto_magic.conversation.session import Session, valid_session_id
 from dexto_magic.errors import InvalidSessionIdError
+from dexto_magic.jupyter.display import is_kernel
 from dexto_magic.rendering import plain
 from dexto_magic.sync_agent import DextoAgent
 
@@ -29,10 +33,13 @@ class Place:
     Attributes:
         notebook: The path of its file, or ``None`` where nobody tells (terminal, nbclient).
         cell_id: The cell's id, or ``None`` where the front end sends none.
+        kernel_id: The kernel's id, the same after a restart by the front end; ``None`` in a
+            terminal.
     """
 
     notebook: str | None
     cell_id: str | None
+    kernel_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +60,11 @@ class _Evidence:
     """What a notebook's file tells.
 
     Attributes:
-        cell_ids: The ids of its cells, the one that is executing first.
+        marks: Its cells, the one that is executing first, and its kernel.
         session_ids: The sessions that its outputs name.
     """
 
-    cell_ids: tuple[str, ...]
+    marks: tuple[str, ...]
     session_ids: tuple[str, ...]
 
 
@@ -72,7 +79,18 @@ def place(shell: InteractiveShell) -> Place:
     get_parent = getattr(shell, "get_parent", None)
     parent = get_parent() if get_parent is not None else {}
     cell_id = (parent.get("metadata") or {}).get("cellId") if isinstance(parent, Mapping) else None
-    return Place(notebook=notebook, cell_id=cell_id)
+    return Place(notebook=notebook, cell_id=cell_id, kernel_id=_kernel_id(shell))
+
+
+def _kernel_id(shell: InteractiveShell) -> str | None:
+    if not is_kernel(shell):
+        return None
+    from ipykernel.connect import get_connection_file
+
+    try:
+        return Path(get_connection_file()).stem
+    except RuntimeError:
+        return None  # a kernel inside another program, which has none
 
 
 def own_session(agent: DextoAgent, here: Place) -> Own:
@@ -112,6 +130,12 @@ def own_session(agent: DextoAgent, here: Place) -> Own:
     return _adopted(agent, made, here, evidence, line)
 
 
+def adopt(agent: DextoAgent, session: Session, here: Place) -> None:
+    """Makes the session the own one of the notebook in which a cell is run, if there is one."""
+    if here.notebook is not None:
+        agent.adopt_notebook(session.id, here.notebook, _evidence(here).marks)
+
+
 def current_own_session(agent: DextoAgent, here: Place) -> Session | None:
     """The notebook's own session if there is one to resume; nothing is made or changed."""
     if here.notebook is None:
@@ -125,7 +149,7 @@ def joined(session: Session, here: Place) -> str | None:
     if not session.turn_count:
         return None
     turns, last = plain.count(session.turn_count, "turn"), plain.date(session.updated_at)
-    if here.notebook is None or here.notebook in session.notebooks or not session.notebooks:
+    if here.notebook in (None, session.home, *session.notebooks) or not session.notebooks:
         return f"resumed {turns}, last on {last}"
     return f"joined {session.id!r}: {turns}, last used in {session.notebooks[-1]} on {last}"
 
@@ -134,12 +158,12 @@ def _adopted(
     agent: DextoAgent, session: Session, here: Place, evidence: _Evidence, *lines: str
 ) -> Own:
     assert here.notebook is not None
-    agent.adopt_notebook(session.id, here.notebook, evidence.cell_ids)
+    agent.adopt_notebook(session.id, here.notebook, evidence.marks)
     return Own(session_id=session.id, lines=lines)
 
 
 def _shows(agent: DextoAgent, session: Session, evidence: _Evidence) -> bool:
-    return session.id in evidence.session_ids or agent.knows_cells(session.id, evidence.cell_ids)
+    return session.id in evidence.session_ids or agent.knows_marks(session.id, evidence.marks)
 
 
 def _other(agent: DextoAgent, notebook: str, evidence: _Evidence) -> Session | None:
@@ -148,7 +172,7 @@ def _other(agent: DextoAgent, notebook: str, evidence: _Evidence) -> Session | N
     Of several, one whose notebook is gone comes first: this may be that one, renamed.
     """
     named = (agent.get_session(session_id) for session_id in evidence.session_ids)
-    found = [*named, *agent.sessions_of_cells(evidence.cell_ids)]
+    found = [*named, *agent.sessions_of_marks(evidence.marks)]
     others = [one for one in found if one is not None and one.home not in (None, notebook)]
     gone = [one for one in others if one.home is not None and not Path(one.home).exists()]
     return next(iter([*gone, *others]), None)
@@ -158,9 +182,12 @@ def _evidence(here: Place) -> _Evidence:
     cells = _cells(here.notebook)
     outputs = [output for cell in cells for output in _list(cell, "outputs")]
     ids = [here.cell_id, *(cell.get("id") for cell in cells)]
+    marks = [cell_mark(cell_id) for cell_id in ids if isinstance(cell_id, str)]
+    if here.kernel_id is not None:
+        marks.append(f"kernel {here.kernel_id}")
     names = [_dict(_dict(output, "metadata"), "dexto").get("session") for output in outputs]
     return _Evidence(
-        cell_ids=tuple(dict.fromkeys(item for item in ids if isinstance(item, str))),
+        marks=tuple(dict.fromkeys(marks)),
         session_ids=tuple(dict.fromkeys(name for name in names if _is_session_id(name))),
     )
 

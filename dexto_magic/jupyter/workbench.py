@@ -19,6 +19,7 @@ from dexto_magic.errors import SessionNotFoundError, SettingsError
 from dexto_magic.jupyter.display import QuietView, ReplyView, is_kernel, reply_view
 from dexto_magic.jupyter.identity import (
     Place,
+    adopt,
     current_own_session,
     joined,
     own_session,
@@ -177,10 +178,8 @@ class Workbench:
         made = session is None
         if session is None:
             session = self.agent.create_session(name)
-            here = place(self.shell)
-            if name is None and here.notebook is not None:
-                cells = [here.cell_id] if here.cell_id else []
-                self.agent.adopt_notebook(session.id, here.notebook, cells)
+            if name is None:
+                adopt(self.agent, session, place(self.shell))
         self.current = session.id
         self._note_use(session.id)
         return session, made

@@ -153,17 +153,17 @@ class DiskStore(Store):
     async def changes(self, since: int, *, limit: int) -> Sequence[Change]:
         return await self._read(lambda ledger: ledger.changes(since, limit=limit))
 
-    async def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
-        return await self._write(lambda ledger: ledger.set_home(session_id, notebook, cell_ids))
+    async def set_home(self, session_id: str, notebook: str, marks: Sequence[str]) -> Session:
+        return await self._write(lambda ledger: ledger.set_home(session_id, notebook, marks))
 
     async def home_session(self, notebook: str) -> Session | None:
         return await self._read(lambda ledger: ledger.home_session(notebook))
 
-    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
-        return await self._read(lambda ledger: ledger.knows_cells(session_id, cell_ids))
+    async def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
+        return await self._read(lambda ledger: ledger.knows_marks(session_id, marks))
 
-    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
-        return await self._read(lambda ledger: ledger.sessions_of_cells(cell_ids))
+    async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
+        return await self._read(lambda ledger: ledger.sessions_of_marks(marks))
 
     async def _running(self) -> _Engine:
         if self._engine is not None and self._engine.pid != os.getpid():

@@ -9,7 +9,7 @@
 ``R`` + use + sid       bytes: the most recently used session last; ``use`` is ever growing
 ``C`` + change + sid    bytes: a session's latest change, numbered throughout the store
 ``f:<hash>``            a notebook's path and the sid of its own session
-``k:<hash>``            a cell id and the sids of notebooks' own sessions that saw it
+``k:<hash>``            a mark of a notebook, and the sids of the sessions that know it
 ``x:<sid>:<epoch>``     rows to collect after a reset or delete; replayed at opening
 ``v:schema``            the store's version, and the oldest version that may open it
 ======================= ========================================================================
@@ -68,9 +68,9 @@ def home_key(notebook: str) -> str:
     return f"f:{_digest(notebook)}"
 
 
-def cell_key(cell_id: str) -> str:
-    """Where a cell id leads to a notebook's own session."""
-    return f"k:{_digest(cell_id)}"
+def mark_key(mark: str) -> str:
+    """Where a mark leads to the sessions that know it."""
+    return f"k:{_digest(mark)}"
 
 
 def _digest(text: str) -> str:

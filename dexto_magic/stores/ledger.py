@@ -30,9 +30,9 @@ from dexto_magic.stores.keys import (
     SCHEMA_KEY,
     USES,
     VERSION,
-    cell_key,
     change_key,
     home_key,
+    mark_key,
     message_key,
     name_key,
     number_of,
@@ -45,8 +45,8 @@ from dexto_magic.stores.protocol import Change, Owner
 from dexto_magic.stores.rows import Row
 from dexto_magic.stores.table import Key, Table
 
-_SESSIONS_OF_A_CELL = 8
-"""Copies of a notebook share its cell ids; the latest so many are told apart."""
+_SESSIONS_OF_A_MARK = 8
+"""Copies of a notebook share its cells; the latest so many are told apart."""
 
 _NULL = rows.encode(None)
 
@@ -143,19 +143,19 @@ class Ledger:
             entry = self._entry(row["sid"]) if row else None
         return entry.record.session() if entry else None
 
-    def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
-        """Whether the session has seen one of these cells of its notebook's."""
-        return not set(cell_ids).isdisjoint(self._known(session_id).record.cells)
+    def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
+        """Whether the session knows one of these marks of its notebook's."""
+        return not set(marks).isdisjoint(self._known(session_id).record.marks)
 
-    def sessions_of_cells(self, cell_ids: Sequence[str]) -> list[Session]:
-        """The notebooks' own sessions that have seen one of these cells, the latest used first."""
-        wanted = set(cell_ids)
+    def sessions_of_marks(self, marks: Sequence[str]) -> list[Session]:
+        """Notebooks' own sessions that know one of these marks, the latest used first."""
+        wanted = set(marks)
         with self._table.snapshot():
-            found = [self._table.get(cell_key(cell_id)) or {} for cell_id in wanted]
+            found = [self._table.get(mark_key(mark)) or {} for mark in wanted]
             entries = [
                 self._entry(sid) for sid in {sid for row in found for sid in row.get("sids", ())}
             ]
-        known = [entry for entry in entries if entry and not wanted.isdisjoint(entry.record.cells)]
+        known = [entry for entry in entries if entry and not wanted.isdisjoint(entry.record.marks)]
         known.sort(key=lambda entry: entry.use, reverse=True)
         return [entry.record.session() for entry in known]
 
@@ -201,7 +201,7 @@ class Ledger:
             entry.record, message, owner=owner.id, holder=owner.holder, now=self._now()
         )
         self._append(entry.record, [rows.encode(rows.message_to_json(claim.message))])
-        self._learn_cells(entry.record, record)
+        self._learn_marks(entry.record, record)
         self._put(entry, record, used=True)
         return claim
 
@@ -252,7 +252,7 @@ class Ledger:
         self._changed(entry)
         return _removal(record)
 
-    def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
+    def set_home(self, session_id: str, notebook: str, marks: Sequence[str]) -> Session:
         """Makes the session the notebook's own."""
         entry = self._known(session_id)
         row = self._table.get(home_key(notebook))
@@ -264,8 +264,8 @@ class Ledger:
             self._forget_home(entry.record)
         sid = entry.record.sid
         self._table.set(home_key(notebook), rows.encode({"notebook": notebook, "sid": sid}))
-        record = history.at_home(entry.record, notebook, cell_ids)
-        self._learn_cells(entry.record, record)
+        record = history.at_home(entry.record, notebook, marks)
+        self._learn_marks(entry.record, record)
         self._put(entry, record)
         return record.session()
 
@@ -348,21 +348,21 @@ class Ledger:
         if not self._table.move(old, new):
             self._table.add(new, _NULL)
 
-    def _learn_cells(self, before: SessionRecord, record: SessionRecord) -> None:
-        """Lets the cells that are new to the session lead to it, with others that know them."""
-        for cell_id in set(record.cells) - set(before.cells):
-            row = self._table.get(cell_key(cell_id)) or {"cell": cell_id, "sids": []}
-            sids = [*row["sids"], record.sid][-_SESSIONS_OF_A_CELL:]
-            self._table.set(cell_key(cell_id), rows.encode(row | {"sids": sids}))
+    def _learn_marks(self, before: SessionRecord, record: SessionRecord) -> None:
+        """Lets the marks that are new to the session lead to it, with others that know them."""
+        for mark in set(record.marks) - set(before.marks):
+            row = self._table.get(mark_key(mark)) or {"mark": mark, "sids": []}
+            sids = [*row["sids"], record.sid][-_SESSIONS_OF_A_MARK:]
+            self._table.set(mark_key(mark), rows.encode(row | {"sids": sids}))
 
     def _forget_home(self, record: SessionRecord) -> None:
-        for cell_id in record.cells:
-            row = self._table.get(cell_key(cell_id))
+        for mark in record.marks:
+            row = self._table.get(mark_key(mark))
             sids = [sid for sid in row["sids"] if sid != record.sid] if row else []
             if sids:
-                self._table.set(cell_key(cell_id), rows.encode(row | {"sids": sids}))
+                self._table.set(mark_key(mark), rows.encode(row | {"sids": sids}))
             else:
-                self._table.delete(cell_key(cell_id))
+                self._table.delete(mark_key(mark))
         if record.home is not None:
             self._table.delete(home_key(record.home))
 

@@ -165,7 +165,7 @@ class MemoryStore(Store):
             for number, sid in newer[:limit]
         ]
 
-    async def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
+    async def set_home(self, session_id: str, notebook: str, marks: Sequence[str]) -> Session:
         record = self._record(session_id)
         before = self._homes.get(notebook)
         if before is not None and before != record.sid:
@@ -173,19 +173,19 @@ class MemoryStore(Store):
         if record.home is not None:
             del self._homes[record.home]
         self._homes[notebook] = record.sid
-        return self._put(history.at_home(record, notebook, cell_ids))
+        return self._put(history.at_home(record, notebook, marks))
 
     async def home_session(self, notebook: str) -> Session | None:
         sid = self._homes.get(notebook)
         return None if sid is None else self._records[sid].session()
 
-    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
-        return not set(cell_ids).isdisjoint(self._record(session_id).cells)
+    async def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
+        return not set(marks).isdisjoint(self._record(session_id).marks)
 
-    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
+    async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
         records = [self._records[sid] for sid in self._newest_first()]
-        wanted = set(cell_ids)
-        return [record.session() for record in records if not wanted.isdisjoint(record.cells)]
+        wanted = set(marks)
+        return [record.session() for record in records if not wanted.isdisjoint(record.marks)]
 
     def _record(self, session_id: str) -> SessionRecord:
         sid = self._sids.get(session_id)

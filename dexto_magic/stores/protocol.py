@@ -171,8 +171,10 @@ class Store(Protocol):
         """Sessions whose latest change has a number above ``since``, in that order."""
         ...
 
-    async def set_home(self, session_id: str, notebook: str, cell_ids: Sequence[str]) -> Session:
-        """Makes it the notebook's own session, which knows these cells, in place of the one before.
+    async def set_home(self, session_id: str, notebook: str, marks: Sequence[str]) -> Session:
+        """Makes it the notebook's own session, in place of the one before; it knows these marks.
+
+        A mark is what a notebook is recognised by, such as ``history.cell_mark`` of a cell's id.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -183,14 +185,14 @@ class Store(Protocol):
         """The notebook's own session, or ``None``."""
         ...
 
-    async def knows_cells(self, session_id: str, cell_ids: Sequence[str]) -> bool:
-        """Whether the session, being some notebook's own, has seen one of these cells.
+    async def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
+        """Whether the session, being some notebook's own, knows one of these marks.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
         ...
 
-    async def sessions_of_cells(self, cell_ids: Sequence[str]) -> Sequence[Session]:
-        """The own sessions of notebooks that have seen one of these cells, the latest first."""
+    async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
+        """Notebooks' own sessions that know one of these marks, the latest used first."""
         ...

@@ -216,7 +216,7 @@ def record_to_json(record: SessionRecord) -> dict[str, Any]:
         "forked_from": record.forked_from,
         "home": record.home,
         "notebooks": list(record.notebooks),
-        "cells": list(record.cells),
+        "marks": list(record.marks),
     }
 
 
@@ -249,7 +249,7 @@ def record_from_json(row: Mapping[str, Any]) -> SessionRecord:
             forked_from=row["forked_from"],
             home=row["home"],
             notebooks=tuple(row["notebooks"]),
-            cells=tuple(row["cells"]),
+            marks=tuple(row["marks"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreCorruptedError(f"A session of the store cannot be read ({error!r}).") from error

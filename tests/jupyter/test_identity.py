@@ -57,6 +57,16 @@ def test_the_cell_that_is_run_again_is_evidence_enough(start, notebook):
     )
 
 
+def test_a_notebook_that_was_never_saved_goes_on_when_its_kernel_is_restarted(start, notebook):
+    """The most natural crash: a new notebook, before its first save, and a new cell after it."""
+    kernel = opened(start, notebook("Untitled.ipynb"))
+    kernel.ask("My name is Sarah.", cell_id="c1")
+    kernel.restart()
+    ran = kernel.ask("What is my name?", cell_id="c2")
+    assert ran.output.text == "Your name is Sarah."
+    assert "resumed 1 turn" in ran.output.html
+
+
 def test_a_new_file_where_another_one_was_gets_a_session_of_its_own(start, notebook):
     path = notebook("Untitled.ipynb", "c1")
     old = session_of(opened(start, path).ask("My name is Sarah.", cell_id="c1"))

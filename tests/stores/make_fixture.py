@@ -34,7 +34,7 @@ async def fill(store):
     await store.create("数据 🎉")
     await store.create("emptied")
     await store.create("notebook's own")
-    await store.set_home("notebook's own", "/home/sarah/analysis.ipynb", ["cell-0"])
+    await store.set_home("notebook's own", "/home/sarah/analysis.ipynb", ["cell cell-0"])
 
     async def turn(session_id, question, *replies):
         await store.settle(await store.claim(session_id, question, owner), replies)

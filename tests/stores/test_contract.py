@@ -48,7 +48,7 @@ async def test_an_unknown_name_gives_nothing_or_an_error_that_names_it(store, ow
         store.update("nobody", model="x"),
         store.request_cancel("nobody"),
         store.set_home("nobody", "/a.ipynb", []),
-        store.knows_cells("nobody", ["c"]),
+        store.knows_marks("nobody", ["c"]),
         store.reset("nobody"),
         store.delete("nobody"),
     ):
@@ -355,32 +355,32 @@ async def test_a_notebook_has_one_session_of_its_own(store):
     assert await store.home_session("/b.ipynb") is None
 
 
-async def test_a_notebooks_own_session_knows_its_cells_and_a_named_one_does_not(store, owner):
+async def test_a_notebooks_own_session_knows_its_marks_and_a_named_one_does_not(store, owner):
     await store.create("own")
     await store.create("named")
-    await store.set_home("own", "/a.ipynb", ["c0", "c1"])
+    await store.set_home("own", "/a.ipynb", ["cell c0", "kernel k"])
     for name, cell in (("named", "c2"), ("own", "c3")):
         claim = await store.claim(name, from_cell("q", "/a.ipynb", cell), owner)
         await store.settle(claim, [assistant()])
-    for known in ("c0", "c1", "c3"):
-        assert await store.knows_cells("own", ["other", known])
-        assert [s.id for s in await store.sessions_of_cells(["other", known])] == ["own"]
-    assert not await store.knows_cells("own", ["c2"])
-    assert not await store.knows_cells("named", ["c2"])
-    assert await store.sessions_of_cells(["c2"]) == []
+    for known in ("cell c0", "kernel k", "cell c3"):
+        assert await store.knows_marks("own", ["other", known])
+        assert [s.id for s in await store.sessions_of_marks(["other", known])] == ["own"]
+    assert not await store.knows_marks("own", ["cell c2"])
+    assert not await store.knows_marks("named", ["cell c2"])
+    assert await store.sessions_of_marks(["cell c2"]) == []
     await store.delete("own")
-    assert await store.sessions_of_cells(["c0", "c3"]) == []
+    assert await store.sessions_of_marks(["cell c0", "cell c3"]) == []
 
 
-async def test_cells_that_two_notebooks_share_lead_to_both(store):
+async def test_marks_that_two_notebooks_share_lead_to_both(store):
     """A copy of a notebook has the same cell ids."""
     for name in ("original", "copy"):
         await store.create(name)
-        await store.set_home(name, f"/{name}.ipynb", ["c1", "c2"])
-    assert [s.id for s in await store.sessions_of_cells(["c1"])] == ["copy", "original"]
-    assert await store.knows_cells("original", ["c2"])
+        await store.set_home(name, f"/{name}.ipynb", ["cell c1", "cell c2"])
+    assert [s.id for s in await store.sessions_of_marks(["cell c1"])] == ["copy", "original"]
+    assert await store.knows_marks("original", ["cell c2"])
     await store.delete("copy")
-    assert [s.id for s in await store.sessions_of_cells(["c1"])] == ["original"]
+    assert [s.id for s in await store.sessions_of_marks(["cell c1"])] == ["original"]
 
 
 async def test_a_cancelled_call_has_either_done_nothing_or_told_its_result(store, owner):

@@ -74,9 +74,9 @@ async def test_a_session_of_version_1_that_was_reset_is_empty(v1):
 
 async def test_a_notebooks_own_session_of_version_1_is_known(v1):
     assert (await v1.home_session("/home/sarah/analysis.ipynb")).id == "notebook's own"
-    for cell in ("cell-0", "cell-2"):
-        assert await v1.knows_cells("notebook's own", [cell])
-        assert [s.id for s in await v1.sessions_of_cells([cell])] == ["notebook's own"]
+    for mark in ("cell cell-0", "cell cell-2"):
+        assert await v1.knows_marks("notebook's own", [mark])
+        assert [s.id for s in await v1.sessions_of_marks([mark])] == ["notebook's own"]
 
 
 async def test_conversations_of_version_1_go_on(v1):

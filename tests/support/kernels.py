@@ -150,6 +150,12 @@ class Kernel:
         os.kill(self.pid, signal.SIGKILL)
         self.manager.provisioner.process.wait()
 
+    def restart(self):
+        """Restarts it as a front end does, or as a server does after a crash: its id stays."""
+        self.manager.restart_kernel(now=True)
+        self.client.wait_for_ready(timeout=SECONDS)
+        assert self.run("%load_ext dexto_magic").ok
+
     def close(self):
         self.client.stop_channels()
         with suppress(queue.Empty, RuntimeError):
