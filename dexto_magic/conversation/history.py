@@ -179,7 +179,7 @@ def opened(
         revision=record.revision + 1,
         turns=number,
         messages=record.messages + 1,
-        used_at=now,
+        used_at=max(now, record.used_at),
         open=OpenTurn(owner=owner, holder=holder, since=now, turn=number),
         title=record.title or automatic_title(message.content),
         notebooks=_remembered(record.notebooks, [notebook], KNOWN_NOTEBOOKS),

@@ -129,8 +129,9 @@ def valid_session_id(text: str) -> str:
             session_id=text,
         )
 
-    if not name:
-        raise problem("A session's name cannot be empty.")
+    if not name.strip(_JOINERS):
+        what = "be empty" if not name else f"consist of joiners alone: {name!a}"
+        raise problem(f"A session's name cannot {what}.")
     if len(name) > MAX_ID_LENGTH:
         raise problem(f"{name[:20] + '…'!r} has {len(name)} characters.")
     if name != name.strip():

@@ -59,7 +59,8 @@ def request_messages(
 def _sent(message: Message) -> PromptMessage:
     content = message.content
     if message.status == "stopped":
-        content = f"{content}\n\n{CUT_SHORT.format(reason=message.reason)}".lstrip()
+        mark = CUT_SHORT.format(reason=message.reason)
+        content = f"{content}\n\n{mark}" if content else mark
     return PromptMessage(
         role="assistant" if message.role == "assistant" else "user", content=content
     )

@@ -23,7 +23,7 @@ import anyio
 from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal, rows_of
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
-from dexto_magic.errors import StoreError
+from dexto_magic.errors import SettingsError, StoreError
 from dexto_magic.stores.faults import DATABASE, read_only, translation
 from dexto_magic.stores.inspection import inspect
 from dexto_magic.stores.ledger import Ledger
@@ -50,6 +50,9 @@ class DiskStore(Store):
         home: The folder; made when the store is opened.
         timeout: Seconds to wait for another process that writes, before ``StoreBusyError``.
         now: The clock; UTC.
+
+    Raises:
+        SettingsError: The folder is that of a user who is not known here.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class DiskStore(Store):
         timeout: float = 30.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._home = Path(home).expanduser().absolute()
+        self._home = _absolute(home)
         self._timeout = timeout
         self._now = now
         self._engine: _Engine | None = None
@@ -338,6 +341,17 @@ class _Engine:
 
 
 _PARENTS: list[_Engine] = []
+
+
+def _absolute(home: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(home).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"The store cannot be in {os.fspath(home)!r}: no user of that name has a home here. Name "
+            "another folder.",
+            option="store",
+        ) from error
 
 
 async def _outcome(future: Future[T]) -> T:

@@ -7,6 +7,7 @@ file that is unlinked while it is held lets two in.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -21,12 +22,16 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from dexto_magic.conversation.messages import new_id
 from dexto_magic.errors import StoreBusyError, StoreError
+from dexto_magic.stores.faults import translation
 from dexto_magic.stores.protocol import Owner
 
 _FIRST_DELAY = 0.0005
 _LONGEST_DELAY = 0.01
 """Seconds between attempts at a lock that is held: short, as a commit takes about one or two."""
 
+
+_NO_LOCK_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""What opening a lock file meets where there is none, or something that is none of ours."""
 
 _OWNER_ID = re.compile("own_[a-z0-9]{12}")
 
@@ -56,18 +61,24 @@ class Gate:
 
         Raises:
             StoreBusyError: Somebody else held it until the time-out.
-            StoreError: The lock file, and so the store, was removed.
+            StoreError: The lock file, and so the store, was removed, or the disk is full.
         """
         if not self._wait(given_up):
             yield False
             return
         try:
             self._check_place()
-            os.pwrite(self._fd, self._name, 0)
-            os.ftruncate(self._fd, len(self._name))
+            self._sign()
             yield True
         finally:
             unlock_descriptor(self._fd)
+
+    def _sign(self) -> None:
+        try:
+            os.pwrite(self._fd, self._name, 0)
+            os.ftruncate(self._fd, len(self._name))
+        except OSError as error:
+            raise translation(error, self._path.parent) from error
 
     def _wait(self, given_up: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self._timeout
@@ -98,7 +109,7 @@ class Gate:
         held = os.fstat(self._fd)
         try:
             there = self._path.lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             there = None
         if there is None or (there.st_ino, there.st_dev) != (held.st_ino, held.st_dev):
             raise StoreError(
@@ -127,14 +138,19 @@ class Liveness:
     Args:
         folder: Where the owners of a store have their lock files.
         label: What the owner is, in words, for those who have to wait for it.
+
+    Raises:
+        StoreError: The file cannot be made.
     """
 
     def __init__(self, folder: Path, label: str) -> None:
         self.owner = Owner(id=new_id("own"), holder=f"{label} ({_process()})")
         self._path = _lock_file(folder, self.owner.id)
-        self._fd = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            raise translation(error, folder.parent) from error
         lock_descriptor(self._fd, blocking=False)
         _close_in_forked_children(self)
 
@@ -155,13 +171,20 @@ def is_alive(folder: Path, owner_id: str) -> bool:
     """Whether the owner still holds its lock. To be called inside the gate only.
 
     Two who try the lock of a dead owner at the same moment would each take the other for it.
+
+    Raises:
+        StoreError: Nobody can tell.
     """
     if not _OWNER_ID.fullmatch(owner_id):
         return False  # no owner has such an id, and it must not become part of a path
     try:
         fd = os.open(_lock_file(folder, owner_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno in _NO_LOCK_FILE:
+            return False
+        raise translation(
+            error, folder.parent
+        ) from error  # nobody is dead for want of a descriptor
     try:
         return not lock_descriptor(fd, blocking=False)
     finally:
@@ -172,7 +195,8 @@ def sweep(folder: Path) -> None:
     """Removes the lock files of dead owners. To be called inside the gate only."""
     for path in folder.glob("own_*.lock"):
         if not is_alive(folder, path.stem):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody's folder of that name, or not ours to remove
+                path.unlink()
 
 
 def _lock_file(folder: Path, owner_id: str) -> Path:

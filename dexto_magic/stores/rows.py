@@ -30,6 +30,9 @@ MODE_EXACT = 75
 
 _INT64 = range(-(2**63), 2**63)
 
+_MISREAD = (AttributeError, KeyError, TypeError, ValueError)
+"""What JSON of another shape than expected meets in the functions that read it."""
+
 
 class Row(NamedTuple):
     """Bytes to be stored, and how to read them."""
@@ -42,14 +45,16 @@ def encode(value: Any) -> Row:
     """The stored form of a JSON value; ``decode`` gives back an equal one.
 
     orjson turns NaN and the infinities into null, reads integers beyond 64 bits as floats, and
-    refuses lone surrogates: such values go to the standard library, in ASCII.
+    refuses lone surrogates: such values go to the standard library. Surrogates stay bytes of their
+    own, as two escapes that follow each other would be read back as one character.
     """
     if not _needs_exact(value):
         try:
             return Row(MODE_JSON, orjson.dumps(value))
         except TypeError:
-            pass  # a lone surrogate somewhere; json writes it as an escape
-    return Row(MODE_EXACT, json.dumps(value, separators=(",", ":")).encode("ascii"))
+            pass  # a lone surrogate somewhere
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Row(MODE_EXACT, text.encode("utf-8", "surrogatepass"))
 
 
 def decode(mode: object, data: object) -> Any:
@@ -64,8 +69,10 @@ def decode(mode: object, data: object) -> Any:
             "not read. Somebody else has written to this store: restore a backup, or set it aside."
         )
     try:
-        return orjson.loads(data) if mode == MODE_JSON else json.loads(data)
-    except ValueError as error:
+        if mode == MODE_JSON:
+            return orjson.loads(data)
+        return json.loads(data.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
         raise StoreCorruptedError(f"A row of the store is not valid JSON ({error}).") from error
 
 
@@ -108,18 +115,18 @@ def message_to_json(message: Message) -> dict[str, Any]:
         "status": message.status if message.status != "complete" else None,
         "reason": message.reason,
         "origin": _origin_to_json(message.origin),
-        "attachments": [vars(attachment) for attachment in message.attachments],
-        "tool_calls": [vars(call) for call in message.tool_calls],
+        "attachments": [vars(attachment) for attachment in message.attachments] or None,
+        "tool_calls": [vars(call) for call in message.tool_calls] or None,
         "tool_call_id": message.tool_call_id,
-        "reasoning": message.reasoning,
+        "reasoning": message.reasoning or None,
         "model": message.model,
         "provider": message.provider,
-        "options": dict(message.options),
+        "options": dict(message.options) or None,
         "usage": usage_to_json(message.usage),
         "finish_reason": message.finish_reason,
         "duration": message.duration,
     }
-    row.update((name, value) for name, value in optional.items() if value not in (None, "", [], {}))
+    row.update((name, value) for name, value in optional.items() if value is not None)
     return row
 
 
@@ -129,9 +136,9 @@ def message_from_json(row: Mapping[str, Any]) -> Message:
     Raises:
         StoreCorruptedError: It lacks something that every message has.
     """
-    get = row.get
-    origin, usage = get("origin"), get("usage")
     try:
+        get = row.get
+        origin, usage = get("origin"), get("usage")
         return Message(
             role=row["kind"],
             id=row["id"],
@@ -153,14 +160,20 @@ def message_from_json(row: Mapping[str, Any]) -> Message:
             finish_reason=get("finish_reason"),
             duration=get("duration"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except _MISREAD as error:
         raise StoreCorruptedError(f"A message of the store cannot be read ({error!r}).") from error
 
 
-def messages_in_view(rows: Iterable[Mapping[str, Any]], record: SessionRecord) -> list[Message]:
-    """The messages among the rows that are in view; other kinds of row are passed over."""
+def messages_in_view(rows: Iterable[Any], record: SessionRecord) -> list[Message]:
+    """The messages among the rows that are in view; other kinds of row are passed over.
+
+    Raises:
+        StoreCorruptedError: A row is of no kind.
+    """
     messages = (
-        message_from_json(row) for row in rows if row.get("kind") in ("user", "assistant", "tool")
+        message_from_json(row)
+        for row in rows
+        if not isinstance(row, dict) or row.get("kind") in ("user", "assistant", "tool")
     )
     return [message for message in messages if record.shows(message)]
 
@@ -188,8 +201,10 @@ def usage_from_json(counts: Mapping[str, int]) -> Usage:
     )
 
 
-def _origin_to_json(origin: Origin | None) -> dict[str, str]:
-    return {name: value for name, value in vars(origin).items() if value} if origin else {}
+def _origin_to_json(origin: Origin | None) -> dict[str, str] | None:
+    if origin is None:
+        return None
+    return {name: value for name, value in vars(origin).items() if value is not None}
 
 
 def record_to_json(record: SessionRecord) -> dict[str, Any]:
@@ -251,7 +266,7 @@ def record_from_json(row: Mapping[str, Any]) -> SessionRecord:
             notebooks=tuple(row["notebooks"]),
             marks=tuple(row["marks"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _MISREAD as error:
         raise StoreCorruptedError(f"A session of the store cannot be read ({error!r}).") from error
 
 
@@ -274,7 +289,7 @@ def partial_from_json(row: Mapping[str, Any]) -> Partial:
         return Partial(
             epoch=row["epoch"], turn=row["turn"], message=message_from_json(row["message"])
         )
-    except (KeyError, TypeError) as error:
+    except _MISREAD as error:
         raise StoreCorruptedError(f"A partial reply cannot be read ({error!r}).") from error
 
 

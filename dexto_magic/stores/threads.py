@@ -69,14 +69,17 @@ class Worker:
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._handle = handle
         self._at_end = at_end
+        self._over = False
         self._ended: Future[None] = Future()
         _register_at_fork()
         _WORKERS.add(self)
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, job: Job[T]) -> Future[T]:
-        """Puts a job in the queue."""
+        """Puts a job in the queue; it fails with ``StoreError`` if the thread has ended."""
         self._jobs.put(job)
+        if self._over:
+            self._refuse_waiting()
         return job.future
 
     def stop(self) -> Future[None]:
@@ -94,8 +97,22 @@ class Worker:
             ending = len(jobs) < len(batch)
             if jobs:
                 self._handle(jobs)
+        self._over = True
+        self._refuse_waiting()
         last = Job(self._at_end, future=self._ended)
         last.perform()
+
+    def _refuse_waiting(self) -> None:
+        """Fails what nobody will do; called after ``_over`` is set, so nothing is overlooked."""
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None and job.future.set_running_or_notify_cancel():
+                    job.future.set_exception(
+                        StoreError(
+                            "The store was closed before this was done; nothing was written."
+                        )
+                    )
 
 
 def read_each(batch: Sequence[Job[Any]], lock: threading.Lock) -> None:
@@ -126,7 +143,7 @@ def write_together(
                     together = []
                     job.perform()
                 _commit(together, table)
-    except StoreError as error:
+    except BaseException as error:  # noqa: BLE001  # the waiters are told, whatever it is
         for job in batch:
             with suppress(InvalidStateError):
                 job.future.set_exception(error)
