@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dexto_magic.agent import AsyncDextoAgent
+    from dexto_magic.conversation.history import Claim
     from dexto_magic.conversation.messages import (
         Attachment,
         Message,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+    from dexto_magic.conversation.window import PromptMessage
     from dexto_magic.errors import (
         ContextOverflowError,
         DextoError,
@@ -70,11 +72,12 @@ if TYPE_CHECKING:
     from dexto_magic.reply_stream import ReplyStream
     from dexto_magic.stores.disk import DiskStore
     from dexto_magic.stores.memory import MemoryStore
-    from dexto_magic.stores.protocol import Store
+    from dexto_magic.stores.protocol import Change, Owner, Store
     from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent
 
 _HOMES = {
     "agent": ["AsyncDextoAgent"],
+    "conversation.history": ["Claim"],
     "conversation.messages": [
         "Attachment",
         "Message",
@@ -85,6 +88,7 @@ _HOMES = {
         "Usage",
     ],
     "conversation.session": ["Removal", "Session", "SessionPage", "Transcript"],
+    "conversation.window": ["PromptMessage"],
     "errors": [
         "ContextOverflowError",
         "DextoError",
@@ -118,7 +122,7 @@ _HOMES = {
     "reply_stream": ["ReplyStream"],
     "stores.disk": ["DiskStore"],
     "stores.memory": ["MemoryStore"],
-    "stores.protocol": ["Store"],
+    "stores.protocol": ["Change", "Owner", "Store"],
     "sync_agent": ["BlockingReplyStream", "DextoAgent"],
 }
 
@@ -126,8 +130,10 @@ __all__ = [
     "AsyncDextoAgent",
     "Attachment",
     "BlockingReplyStream",
+    "Change",
     "ChatModel",
     "ChatRequest",
+    "Claim",
     "ContextOverflowError",
     "DextoAgent",
     "DextoError",
@@ -144,6 +150,8 @@ __all__ = [
     "ModelUnavailableError",
     "Notice",
     "Origin",
+    "Owner",
+    "PromptMessage",
     "ReasoningDelta",
     "Removal",
     "Reply",

@@ -30,6 +30,7 @@ from dexto_magic.errors import (
     SessionExistsError,
     SettingsError,
 )
+from dexto_magic.llm.outgoing import sendable_options
 from dexto_magic.llm.protocol import ChatModel
 from dexto_magic.llm.providers import (
     DEFAULT_MODEL,
@@ -45,6 +46,9 @@ from dexto_magic.settings import Settings
 from dexto_magic.stores.protocol import Owner, Store
 
 _PAGE = 500
+
+_ALL = 2**62
+"""More than any store holds, and less than SQLite's largest number."""
 
 _CURSOR = re.compile("(?:[0-9a-f]{2})+")
 """What a cursor of any store looks like; what it means is the store's own."""
@@ -368,9 +372,11 @@ class AsyncDextoAgent:
         Raises:
             InvalidSessionIdError: No session can have that name.
             ModelRequestError: The message is empty.
+            SettingsError: A request option cannot be used.
         """
         self._started()
         name = valid_session_id(session_id)
+        options["options"] = sendable_options(options.get("options") or {})
         prompt = Prompt(session_id=name, text=_worth_sending(text, name), **options)
         return ReplyStream(TurnRun(prompt, self._host))
 
@@ -501,4 +507,4 @@ def _worth_sending(text: str, session_id: str) -> str:
 def _natural(limit: int) -> int:
     if limit < 0:
         raise SettingsError(f"limit is {limit!r}: it must be 0 or more.", option="limit")
-    return limit
+    return min(limit, _ALL)

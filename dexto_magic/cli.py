@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ from dexto_magic.sync_agent import DextoAgent
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; its exit code: 0, 1 for what went wrong, 2 for a line of no sense."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without an emoji still gets the rest
     try:
         run: Callable[[argparse.Namespace], int] = parsed.run
         return run(parsed)
@@ -120,8 +123,13 @@ def _confirmed(agent: DextoAgent, parsed: argparse.Namespace, verb: str) -> bool
     loss = commands.loss(agent, parsed.name, since=datetime.now(UTC))
     if parsed.yes or loss is None:
         return True
-    if sys.stdin.isatty():
-        return input(f"{loss}. {verb} it? [y/N] ").strip().lower() in ("y", "yes")
+    if sys.stdin is not None and sys.stdin.isatty():  # it is None where it was closed
+        try:
+            answer = input(f"{loss}. {verb} it? [y/N] ")
+        except EOFError:
+            print()
+            return False
+        return answer.strip().lower() in ("y", "yes")
     print(f"dexto-magic: {loss}. To go on all the same, add --yes.", file=sys.stderr)
     return False
 
@@ -133,7 +141,6 @@ def _show(value: object) -> int:
 
 
 def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)

@@ -8,6 +8,8 @@ call of the agent's (``reset``, ``delete``) needs no function here.
 from __future__ import annotations
 
 import fnmatch
+import unicodedata
+from dataclasses import replace
 from datetime import datetime
 
 from dexto_magic.conversation.session import Session, Transcript
@@ -63,14 +65,15 @@ def history(agent: DextoAgent, session_id: str, *, turns: int = SHOWN_TURNS) -> 
         SessionNotFoundError: There is no such session.
         StoreError: The store cannot be read.
     """
-    session = known(agent, session_id)
-    before = session.turn_count - turns
     # Two messages a turn, as a rule; one more of the turn before shows that the first is whole.
-    messages = agent.get_session_history(session_id, limit=2 * turns + 1)
-    if len(messages) < session.message_count and messages[0].turn > before:
-        messages = agent.get_session_history(session_id)
-    shown = tuple(message for message in messages if message.turn > before)
-    return Transcript(session=session, messages=shown)
+    newest = agent.get_transcript(session_id, limit=2 * turns + 1)
+    if 0 < len(newest.messages) < newest.session.message_count:
+        oldest_wanted = newest.session.turn_count - turns + 1
+        if newest.messages[0].turn >= oldest_wanted:
+            newest = agent.get_transcript(session_id)
+    before = newest.session.turn_count - turns
+    shown = tuple(message for message in newest.messages if message.turn > before)
+    return replace(newest, messages=shown)
 
 
 def loss(agent: DextoAgent, session_id: str, *, since: datetime) -> str | None:
@@ -83,12 +86,12 @@ def loss(agent: DextoAgent, session_id: str, *, since: datetime) -> str | None:
     session = known(agent, session_id)
     if not session.turn_count or session.created_at >= since:
         return None
-    first = agent.get_session_history(session_id)[0]
-    if first.created_at >= since:
+    messages = agent.get_session_history(session_id)
+    if not messages or messages[0].created_at >= since:
         return None
     return (
         f"{session.id!r} holds {plain.count(session.turn_count, 'turn')}, the first of "
-        f"{plain.moment(first.created_at)}, the last of {plain.moment(session.updated_at)}"
+        f"{plain.moment(messages[0].created_at)}, the last of {plain.moment(session.updated_at)}"
     )
 
 
@@ -105,9 +108,14 @@ def known(agent: DextoAgent, session_id: str) -> Session:
 def _matches(session: Session, pattern: str | None) -> bool:
     if not pattern:
         return True
-    wanted = pattern.casefold()
+    wanted = _folded(pattern)
     if not any(sign in wanted for sign in "*?["):
         wanted = f"*{wanted}*"
     return any(
-        fnmatch.fnmatchcase((text or "").casefold(), wanted) for text in (session.id, session.title)
+        fnmatch.fnmatchcase(_folded(text or ""), wanted) for text in (session.id, session.title)
     )
+
+
+def _folded(text: str) -> str:
+    """As it is compared: in any case, and however its accents were typed."""
+    return unicodedata.normalize("NFC", text.casefold())

@@ -58,11 +58,11 @@ def _home() -> Path:
     chosen = variable(HOME_VARIABLE)
     if chosen is None:
         return platformdirs.user_data_path("dexto-magic")
-    path = Path(chosen).expanduser()
+    path = Path(os.path.expanduser(chosen))  # noqa: PTH111  # leaves '~nobody' as it is
     if not path.is_absolute():
         raise SettingsError(
             f"{HOME_VARIABLE} is {chosen!r}: it must be an absolute path, or one that begins with "
-            "'~', so that every notebook finds the same store.",
+            "'~/', so that every notebook finds the same store.",
             option="store",
             variable=HOME_VARIABLE,
         )

@@ -428,8 +428,9 @@ async def test_a_setting_that_cannot_be_used_stores_nothing(agent, server):
     await agent.create_session("eda")
     with pytest.raises(SettingsError):
         await agent.generate("one", "eda", model="openai:")
-    with pytest.raises(ModelRequestError, match="messages"):
+    with pytest.raises(SettingsError, match="messages"):
         await agent.generate("one", "eda", options={"messages": []})
+    assert await agent.get_session_history("eda") == []
     with pytest.raises(SettingsError, match="limit"):
         await agent.get_session_history("eda", limit=-1)
     assert server.chats == []

@@ -140,12 +140,7 @@ class OpenAIModel:
 
     def _options(self, request: ChatRequest) -> dict[str, Any]:
         """The request's options on top of the configured ones."""
-        try:
-            return sendable_options({**self._config.options, **request.options})
-        except ValueError as exc:
-            raise ModelRequestError(
-                f"{self._asked}: {exc}.", provider=self.provider, model=self.name
-            ) from exc
+        return sendable_options({**self._config.options, **request.options})
 
     async def _open(
         self,

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.errors import ModelAuthenticationError, SettingsError
 from dexto_magic.llm.local import OLLAMA_VARIABLE, is_loopback, ollama_models, ollama_url
+from dexto_magic.llm.outgoing import sendable_options
 from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS, Provider, known_context_window
 from dexto_magic.settings import MODEL_VARIABLE, variable
 
@@ -91,7 +92,7 @@ class LLMConfig:
         url = (self.base_url or "").strip()
         object.__setattr__(self, "api_key", Secret((self.api_key or "").strip()) or None)
         object.__setattr__(self, "base_url", _checked_url(url, "base_url") if url else None)
-        object.__setattr__(self, "options", dict(self.options))
+        object.__setattr__(self, "options", sendable_options(self.options))
         object.__setattr__(self, "provider", self.provider.strip().lower())
         object.__setattr__(self, "model", self.model.strip())
         _check_choice(self.provider, self.model)
