@@ -15,6 +15,7 @@ from dexto_magic import commands
 from dexto_magic.errors import DextoError
 from dexto_magic.rendering.plain import printable
 from dexto_magic.rendering.views import as_text
+from dexto_magic.settings import wants_color
 from dexto_magic.sync_agent import DextoAgent
 
 
@@ -136,7 +137,8 @@ def _confirmed(agent: DextoAgent, parsed: argparse.Namespace, verb: str) -> bool
 
 def _show(value: object) -> int:
     width = shutil.get_terminal_size().columns
-    print(as_text(value, width=width, color=sys.stdout.isatty()), end="", flush=True)
+    color = sys.stdout.isatty() and wants_color()
+    print(as_text(value, width=width, color=color), end="", flush=True)
     return 0
 
 

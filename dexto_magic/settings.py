@@ -16,6 +16,7 @@ from dexto_magic.errors import SettingsError
 HOME_VARIABLE = "DEXTO_HOME"
 MODEL_VARIABLE = "DEXTO_MODEL"
 NOTEBOOK_VARIABLE = "DEXTO_NOTEBOOK"
+NO_COLOR_VARIABLE = "NO_COLOR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,11 @@ class Settings:
 def variable(name: str) -> str | None:
     """The value of an environment variable, or ``None`` if it is unset or blank."""
     return os.environ.get(name, "").strip() or None
+
+
+def wants_color() -> bool:
+    """Whether colours are welcome in a terminal; any ``NO_COLOR`` says no (https://no-color.org)."""
+    return variable(NO_COLOR_VARIABLE) is None
 
 
 def notebook_path() -> str | None:

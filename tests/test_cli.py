@@ -21,7 +21,6 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 HISTORY = """\
 {name} — 2 turns, last used {at} UTC
-My name is Sarah.
 
 ── turn 1 · {at} UTC ─{rule}
 you
@@ -122,7 +121,7 @@ def stored(home, session_id, *texts):
 
 def test_sessions_are_a_table_the_last_used_first(talked):
     lines = ok("sessions").splitlines()
-    assert lines[0].split() == ["name", "title", "turns", "last", "used", "(UTC)", "model"]
+    assert lines[0].split() == ["name", "title", "turns", "last", "used", "(UTC)"]
     assert [line.split("  ")[0] for line in lines[1:]] == ["sales 2026", "tutorial"]
     assert all(re.search(r"My name is Sarah\. +2  20\d\d-\d\d-\d\d", line) for line in lines[1:])
 
@@ -257,13 +256,15 @@ def test_a_name_that_is_not_utf_8_is_an_error_that_can_be_printed():
 
 def test_delete_with_yes_takes_the_session_away(talked):
     shown = ok("delete", "tutorial", "--yes")
-    assert shown.splitlines()[0] == "Gone from 'tutorial': 4 messages."
+    assert shown.splitlines()[0] == "Session 'tutorial' is gone, with 4 messages."
     assert "Not reached: outputs in notebooks" in shown
     assert names(talked) == ["sales 2026"]
 
 
 def test_reset_with_yes_takes_the_messages_away_and_keeps_the_session(talked):
-    assert ok("reset", "tutorial", "--yes").startswith("Gone from 'tutorial': 4 messages.\n")
+    assert ok("reset", "tutorial", "--yes").startswith(
+        "Gone from 'tutorial': 4 messages. The session is kept.\n"
+    )
     assert contents(talked, "tutorial") == []
     assert names(talked) == ["sales 2026", "tutorial"]
 
@@ -295,7 +296,7 @@ def test_without_any_input_nothing_is_lost(talked):
 def test_a_session_without_turns_is_taken_without_a_question(home, verb):
     with DextoAgent("practice", store=home) as agent:
         agent.create_session("empty")
-    assert ok(verb, "empty").startswith("Gone from 'empty': 0 messages.\n")
+    assert "0 messages." in ok(verb, "empty").splitlines()[0]
     assert names(home) == ([] if verb == "delete" else ["empty"])
 
 
@@ -334,7 +335,8 @@ def test_at_a_terminal_a_yes_goes_on(talked, verb, answer):
         child.expect(rf"'tutorial' holds 2 turns, .*\. {verb.title()} it\? \[y/N\] ")
         child.sendline(answer)
         words, code = ended(child)
-    assert "Gone from 'tutorial': 4 messages." in words
+    assert "'tutorial'" in words
+    assert "4 messages." in words
     assert code == 0
     assert names(talked) == (["sales 2026"] if verb == "delete" else ["sales 2026", "tutorial"])
 
@@ -346,7 +348,7 @@ def test_at_a_terminal_anything_else_takes_nothing_away(talked, verb, answer):
         child.expect(r"\[y/N\] ")
         child.sendline(answer)
         words, code = ended(child)
-    assert "Gone" not in words
+    assert "messages" not in words
     assert code == 1
     assert len(contents(talked, "tutorial")) == 4
 

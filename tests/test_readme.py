@@ -71,10 +71,12 @@ def test_providers_variables_and_settings_are_those_there_are():
         settings.HOME_VARIABLE,
         settings.MODEL_VARIABLE,
         settings.NOTEBOOK_VARIABLE,
+        settings.NO_COLOR_VARIABLE,
     } <= variables
     known = {row.key_variable for row in PROVIDERS.values()}
     known |= {row.base_url_variable for row in PROVIDERS.values()}
-    assert variables - {name for name in variables if name.startswith("DEXTO_")} <= known
+    known |= {getattr(settings, name) for name in vars(settings) if name.endswith("_VARIABLE")}
+    assert variables <= known
     traits = {
         name for cell, _ in table("`%config DextoMagics") for name in re.findall(r"`(\w+)`", cell)
     }

@@ -84,6 +84,7 @@ class Removal:
 
     Attributes:
         session_id: The session's name.
+        deleted: Whether the session is gone, too: a delete, not a reset.
         message_count: Messages that are gone.
         notebooks: Notebooks that used the session and may still show it.
         purge_pending: Whether bytes of them are still in the store's files, because another
@@ -91,6 +92,7 @@ class Removal:
     """
 
     session_id: str
+    deleted: bool
     message_count: int
     notebooks: tuple[str, ...]
     purge_pending: bool

@@ -7,6 +7,7 @@ another cell, or nowhere.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -21,6 +22,7 @@ from dexto_magic.rendering.html import reply_html
 from dexto_magic.rendering.markdown import StreamRenderer, encodable, to_html
 from dexto_magic.rendering.views import as_html, as_text
 from dexto_magic.running import TurnEvent
+from dexto_magic.settings import wants_color
 
 FASTEST = 0.066
 """Seconds between two updates of an output, at least: more often than that no eye can tell."""
@@ -35,6 +37,10 @@ GROWTH = 0.02
 Sending every token floods the page: 4,001 updates and 39 MB for 4,000 tokens, shown 68 s late, and
 at full speed the end was lost ("IOPub message rate exceeded").
 """
+
+
+_ANSWERING = "answering… what has come is kept: `%dexto history {}`"
+"""Below a reply on its way, and so in the saved file where the kernel was killed amid it."""
 
 
 class UpdatePolicy:
@@ -75,17 +81,18 @@ class ReplyView(Protocol):
         ...
 
 
-def reply_view(shell: InteractiveShell, *, streams: bool) -> ReplyView:
+def reply_view(shell: InteractiveShell, session_id: str, *, streams: bool) -> ReplyView:
     """The view for this shell.
 
     Args:
         shell: Where the cell runs.
+        session_id: The session that is asked.
         streams: Whether to show the reply while it arrives. Front ends that send no cell id, such
             as consoles and nbclient, are not known to follow updates, and get the end only.
     """
     if is_kernel(shell):
-        return KernelView(shell, streams=streams)
-    return TerminalView(streams=streams)
+        return KernelView(shell, session_id, streams=streams)
+    return TerminalView(streams=streams, color=_colored(shell))
 
 
 def is_kernel(shell: InteractiveShell) -> bool:
@@ -112,8 +119,9 @@ class QuietView:
 class KernelView:
     """One output in a notebook, updated while the reply arrives, whole in the saved file."""
 
-    def __init__(self, shell: InteractiveShell, *, streams: bool) -> None:
+    def __init__(self, shell: InteractiveShell, session_id: str, *, streams: bool) -> None:
         self._shell = shell
+        self._session_id = session_id
         self._streams = streams
         self._display_id = new_id("dexto")
         self._displayed = False
@@ -128,7 +136,7 @@ class KernelView:
         """Shows a line of ours above the reply."""
         self._notices.append(text)
         if self._streams:
-            self._update()
+            self._update(_ANSWERING.format(shlex.quote(self._session_id)))
 
     def feed(self, event: TurnEvent) -> None:
         """Takes in what happened, and shows it when it is time."""
@@ -142,14 +150,17 @@ class KernelView:
     def tick(self) -> None:
         """Shows what is not shown yet, when it is time."""
         if self._streams and self._policy.due(time.monotonic(), self._length):
-            self._update()
+            self._update(_ANSWERING.format(shlex.quote(self._session_id)))
 
     def end(self, reply: Reply | None, *, line: bool) -> None:
-        """Shows the end, in every form: the file keeps the original, consoles get real text."""
+        """Shows the end, in every form: the file keeps the original, as Markdown.
+
+        Consoles get it as text without what would drive a terminal: they print it as it is.
+        """
         if reply is None or reply.status == "failed":
             # The error below says the rest.
-            if self._notices and not self._displayed:
-                self._update()
+            if self._notices or self._displayed:
+                self._update(None)
             return
         content = encodable(reply.content)
         self._publish(
@@ -162,16 +173,17 @@ class KernelView:
                     line=plain.reply_line(reply) if line else None,
                 ),
                 "text/markdown": content,
-                "text/plain": content,
+                "text/plain": plain.printable(content),
             },
             {"dexto": _metadata(reply)},
         )
 
-    def _update(self) -> None:
+    def _update(self, line: str | None) -> None:
         body = self._renderer.render("".join(self._text))
+        reasoning = "".join(self._reasoning)
+        html = reply_html(body, notices=self._notices, reasoning=reasoning, line=line)
         # On the way HTML alone: it is what a page shows, and the rest would double the bytes.
-        html = reply_html(body, notices=self._notices, reasoning="".join(self._reasoning))
-        self._publish({"text/html": html}, {})
+        self._publish({"text/html": html}, {"dexto": {"session": self._session_id}})
         self._policy.shown(time.monotonic(), self._length)
 
     def _publish(self, data: dict[str, str], metadata: dict[str, Any]) -> None:
@@ -187,9 +199,9 @@ class KernelView:
 class TerminalView:
     """Lines in a terminal, printed as they come."""
 
-    def __init__(self, *, streams: bool) -> None:
+    def __init__(self, *, streams: bool, color: bool) -> None:
         self._streams = streams
-        self._dim = "\x1b[2m{}\x1b[0m" if sys.stdout.isatty() else "{}"
+        self._dim = "\x1b[2m{}\x1b[0m" if color else "{}"
         self._inside: type | None = None
 
     def notice(self, text: str) -> None:
@@ -260,9 +272,12 @@ def bundle(shell: InteractiveShell, value: object) -> dict[str, str]:
         if isinstance(value, Reply):
             bundle["text/markdown"] = encodable(value.content)
         return bundle
-    color = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns
-    return {"text/plain": as_text(value, width=width, color=color).rstrip("\n")}
+    return {"text/plain": as_text(value, width=width, color=_colored(shell)).rstrip("\n")}
+
+
+def _colored(shell: InteractiveShell) -> bool:
+    return sys.stdout.isatty() and wants_color() and shell.colors.lower() != "nocolor"
 
 
 def _metadata(reply: Reply) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class DextoMagics(Magics):
         )
         return self._bench
 
-    @magic_arguments()
+    @magic_arguments("%dexto")
     @argument("session", nargs="?", help="the session's name; without it the notebook's own")
     @argument("-m", "--model", metavar="PROVIDER:NAME", help="a model for this turn only")
     @argument("-s", "--system", metavar="TEXT", help="a system prompt for this turn only")
@@ -111,7 +111,7 @@ class DextoMagics(Magics):
 
         ``%dexto`` alone says where you are; ``%dexto help`` lists its verbs.
         """
-        with _short_errors():
+        with _short_errors(self._shell):
             from dexto_magic.jupyter import verbs
 
             if cell is None:
@@ -189,7 +189,7 @@ def _formatters(shell: InteractiveShell) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _short_errors() -> Iterator[None]:
+def _short_errors(shell: InteractiveShell) -> Iterator[None]:
     """Lets errors of ours fail the cell with a line instead of a traceback.
 
     IPython asks an exception for ``_render_traceback_``; its class, and so what a program may
@@ -199,8 +199,11 @@ def _short_errors() -> Iterator[None]:
         yield
     except (DextoError, KeyboardInterrupt) as error:
         from dexto_magic.rendering.plain import printable
+        from dexto_magic.settings import wants_color
 
         said = printable(str(error)) or "the turn was ended; what had arrived is kept"
-        lines = [f"\x1b[31m{type(error).__name__}\x1b[0m: {said}"]
+        colored = wants_color() and shell.colors.lower() != "nocolor"
+        kind = type(error).__name__
+        lines = [f"\x1b[31m{kind}\x1b[0m: {said}" if colored else f"{kind}: {said}"]
         vars(error)["_render_traceback_"] = lambda: lines
         raise

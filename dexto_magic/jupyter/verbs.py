@@ -49,11 +49,14 @@ class Verb:
 
 def status(bench: Workbench, _: str) -> Facts:
     """Where one is: session, model, turns, tokens, store."""
-    session = bench.current_session()
+    session, last = bench.current_session(), bench.last_used_session()
     model = bench.model_of(session)
+    none = "none yet: a cell without a name makes one"
+    if last is not None:
+        none += f" (last used here: {last.id!r})"
     return Facts(
         (
-            ("session", session.id if session else "none yet: a cell makes one"),
+            ("session", session.id if session else none),
             ("title", (session.title or "") if session else ""),
             ("turns", plain.number(session.turn_count) if session else "0"),
             ("tokens", plain.tokens(session.usage) if session else "0"),
@@ -148,7 +151,8 @@ def _sessions(bench: Workbench, rest: str) -> SessionTable:
 
 def _history(bench: Workbench, rest: str) -> Transcript:
     arguments = _parsed("history", rest, _OPTIONAL_NAME, _number(commands.SHOWN_TURNS))
-    name = _name_or_current(bench, arguments.name, "history")
+    last = None if arguments.name or bench.current_session() else bench.last_used_session()
+    name = last.id if last else _name_or_current(bench, arguments.name, "history")
     return commands.history(bench.agent, name, turns=arguments.number)
 
 
@@ -235,7 +239,9 @@ def _name_or_current(bench: Workbench, name: str | None, verb: str) -> str:
         return name
     session = bench.current_session()
     if session is None:
-        raise UsageError(f"no session is in use here yet; name one: `%dexto {verb} NAME`")
+        raise UsageError(
+            f"cells without a name have no session here yet; name one: `%dexto {verb} NAME`"
+        )
     return session.id
 
 

@@ -191,23 +191,25 @@ class Workbench:
         self._used = [used for used in self._used if used != name]
 
     def current_session(self) -> Session | None:
-        """The session that a verb without a name is about; nothing is made.
+        """The session that a cell without a name goes to, or ``None``; nothing is made."""
+        session = self.agent.get_session(self.current) if self.current else None
+        return session or current_own_session(self.agent, place(self.shell))
 
-        The current one, else the notebook's own, else the one that was used last in this kernel.
-        """
-        for name in (self.current, *reversed(self._used)):
-            session = self.agent.get_session(name) if name else None
+    def last_used_session(self) -> Session | None:
+        """The session that was used last in this kernel, or ``None``."""
+        for name in reversed(self._used):
+            session = self.agent.get_session(name)
             if session is not None:
                 return session
-        return current_own_session(self.agent, place(self.shell))
+        return None
 
     def settled_session(self) -> Session:
         """The session that a cell without a name goes to, made if there is none."""
         name, _ = self._own(place(self.shell))
         return commands.known(self.agent, name)
 
-    def _session(self, name: str | None, here: Place, view: ReplyView) -> tuple[str, bool]:
-        """The session of a cell, made if need be; and whether it has turns of before this kernel."""
+    def _session(self, name: str | None, here: Place) -> tuple[Session, list[str], bool]:
+        """The session of a cell, made if need be; what to say of it; and whether it is resumed."""
         if name is None:
             name, lines = self._own(here)
             session = commands.known(self.agent, name)
@@ -216,9 +218,7 @@ class Workbench:
         first = session.id not in self._used
         if first and (line := joined(session, here)) is not None:
             lines = [*lines, line]
-        for line in lines:
-            view.notice(line)
-        return session.id, first and session.turn_count > 0
+        return session, lines, first and session.turn_count > 0
 
     def _own(self, here: Place) -> tuple[str, list[str]]:
         lines: list[str] = []
@@ -283,11 +283,13 @@ class Workbench:
         """
         here = place(self.shell)
         streams = asked.stream and (here.cell_id is not None or not is_kernel(self.shell))
-        view = QuietView() if asked.quiet else reply_view(self.shell, streams=streams)
-        session_id, resumed = self._session(name, here, view)
+        session, lines, resumed = self._session(name, here)
+        view = QuietView() if asked.quiet else reply_view(self.shell, session.id, streams=streams)
+        for said in lines:
+            view.notice(said)
         stream = self.agent.stream(
             text,
-            session_id,
+            session.id,
             model=asked.model or self.practice,
             system=asked.system,
             options=asked.options,
@@ -298,7 +300,7 @@ class Workbench:
         )
         line = self.defaults.footer and (is_kernel(self.shell) or not asked.as_value)
         reply = self._followed(stream, view, line=line)
-        self._note_use(session_id)
+        self._note_use(session.id)
         if reply.status != "complete":
             raise KeyboardInterrupt(f"the turn was stopped from elsewhere ({reply.message.reason})")
         return reply

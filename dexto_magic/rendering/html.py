@@ -8,6 +8,7 @@ taken as HTML is a body that ``markdown`` made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -17,23 +18,31 @@ from dexto_magic.rendering import plain
 from dexto_magic.rendering.latex import untypeset
 from dexto_magic.rendering.markdown import CODE_STYLE, encodable, to_html
 
+_TO_TYPE = re.compile("`([^`]+)`")
+
 # JupyterLab's own rules name two classes and an element: ours repeat the root's class to outrank
 # them, and come later in the page.
 STYLE = """\
-.dexto{overflow-wrap:anywhere}
-.dexto .dexto-dim,.dexto summary{color:var(--jp-ui-font-color2,#777);font-size:.85em;margin:.3em 0}
+.dexto{overflow-wrap:anywhere;--dexto-dim:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,color-mix(in srgb,currentColor 72%,transparent)))}
+.dexto .dexto-dim,.dexto summary{color:var(--dexto-dim);font-size:.85em;margin:.3em 0}
 .dexto summary{cursor:pointer}
-.dexto a[href]{color:var(--jp-content-link-color,#4a80e8)}
+.dexto>div>:last-child,.dexto .dexto-turn>div>:last-child{margin-bottom:.3em}
+.dexto a[href]{color:var(--jp-content-link-color,var(--vscode-textLink-foreground,inherit));text-decoration:underline}
+.dexto hr{border:0;border-top:1px solid var(--jp-border-color2,#8888);margin:1em 0}
+.dexto mjx-container[display="true"]{overflow-x:auto;overflow-y:hidden}
 .dexto .dexto-mark{border-left:3px solid var(--jp-warn-color1,#c77700);padding:.1em .6em;margin:.4em 0}
 .dexto .dexto-turn{border-top:1px solid var(--jp-border-color2,#8888);margin-top:.8em}
 .dexto .dexto-you{border-left:3px solid var(--jp-brand-color1,#1976d2);padding-left:.6em;margin:.3em 0 .8em}
 .dexto.dexto .dexto-typed{background:none;font:inherit;white-space:pre-wrap;margin:0}
+.dexto.dexto details .dexto-typed{border-left:2px solid var(--jp-border-color2,#8888);padding-left:.6em;margin:.2em 0 .9em;color:var(--dexto-dim)}
 .dexto .highlight{background:var(--jp-cell-editor-background,#8881);padding:.4em .6em;margin:.5em 0}
 .dexto.dexto .highlight pre,.dexto.dexto .highlight code{background:none;margin:0;white-space:pre}
 .dexto .highlight pre{overflow-x:auto}
 .dexto table{display:block;max-width:100%;overflow-x:auto;margin-left:0}
 .dexto.dexto td,.dexto.dexto th{text-align:left;vertical-align:top;padding:.3em .6em;overflow-wrap:break-word}
+.dexto .dexto-sessions td:first-child{min-width:10em}
 .dexto .dexto-sessions td:nth-child(n+3){white-space:nowrap}
+.dexto.dexto .dexto-sessions :is(th,td):nth-child(3){text-align:right}
 """
 """The looks of every output, colours from JupyterLab's theme where there is one."""
 
@@ -55,18 +64,19 @@ def reply_html(
         mark: The words for a reply that did not end well.
         line: The dim line at the end.
     """
-    parts = [_dim(notice) for notice in notices]
+    parts = [_dim(_ours(notice)) for notice in notices]
     parts += _answer(body, reasoning=reasoning, mark=mark)
     if line:
-        parts.append(_dim(line))
+        parts.append(_dim(_ours(line)))
     return _root(parts)
 
 
 def transcript_html(transcript: Transcript) -> str:
     """A history: what was asked as it was typed, what was answered as Markdown."""
-    parts = [_dim(plain.transcript_line(transcript))]
-    if transcript.session.title:
-        parts.append(f"<div><b>{_text(transcript.session.title)}</b></div>")
+    parts = [_dim(_text(plain.transcript_line(transcript)))]
+    title = plain.title_to_show(transcript)
+    if title:
+        parts.append(f"<div><b>{_text(title)}</b></div>")
     for turn in turns_of(transcript.messages):
         parts += _turn(turn)
     return _root(parts)
@@ -81,10 +91,11 @@ def sessions_html(sessions: Sequence[Session], *, current: str | None = None) ->
     """
     if not sessions:
         return lines_html([plain.NO_SESSIONS])
-    heads = "".join(f"<th>{column}</th>" for column in plain.SESSION_COLUMNS)
+    heading, *rows = plain.session_rows(sessions)
+    heads = "".join(f"<th>{column}</th>" for column in heading)
     parts = ['<table class="dexto-sessions">', f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
-    for session in sessions:
-        name, *others = (_text(cell) for cell in plain.session_row(session))
+    for session, row in zip(sessions, rows, strict=True):
+        name, *others = (_text(cell) for cell in row)
         if session.id == current:
             name = f"<b>{name}</b> (current)"
         parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in (name, *others)) + "</tr>")
@@ -93,7 +104,7 @@ def sessions_html(sessions: Sequence[Session], *, current: str | None = None) ->
 
 def lines_html(lines: Sequence[str]) -> str:
     """Messages of ours, one on a line."""
-    return _root([f"<div>{_text(line)}</div>" for line in lines])
+    return _root([f"<div>{_ours(line)}</div>" for line in lines])
 
 
 def facts_html(facts: Sequence[tuple[str, str]]) -> str:
@@ -103,7 +114,7 @@ def facts_html(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def _turn(turn: Turn) -> list[str]:
-    parts = ['<div class="dexto-turn">', _dim(plain.turn_line(turn))]
+    parts = ['<div class="dexto-turn">', _head(plain.turn_line(turn))]
     for message in turn.messages:
         parts += _message(message)
     if turn.status == "open":
@@ -112,8 +123,8 @@ def _turn(turn: Turn) -> list[str]:
 
 
 def _message(message: Message) -> list[str]:
-    head = _dim(plain.message_line(message))
-    attached = [_dim(plain.attachment_line(attachment)) for attachment in message.attachments]
+    head = _head(plain.message_line(message))
+    attached = [_dim(_text(plain.attachment_line(item))) for item in message.attachments]
     if message.role == "user":
         return ['<div class="dexto-you">', head, _typed(message.content), *attached, "</div>"]
     if message.role == "tool":
@@ -139,8 +150,19 @@ def _root(parts: Sequence[str]) -> str:
     return f'<div class="dexto">\n<style>\n{style}</style>\n{html}\n</div>\n'
 
 
-def _dim(text: str) -> str:
-    return f'<div class="dexto-dim">{_text(text)}</div>'
+def _dim(html: str) -> str:
+    return f'<div class="dexto-dim">{html}</div>'
+
+
+def _head(line: str) -> str:
+    """A label, its first part in bold: that is left where a page drops classes and styles."""
+    first, *others = line.split(" · ")
+    return _dim(" · ".join([f"<b>{_text(first)}</b>", *map(_text, others)]))
+
+
+def _ours(line: str) -> str:
+    """A line of ours; what stands between backticks is something to be typed."""
+    return _TO_TYPE.sub(r"<code>\1</code>", _text(line))
 
 
 def _collapsed(summary: str, text: str) -> str:

@@ -53,15 +53,15 @@ own formatter makes them, the HTML of code is more than twice as long.
 """
 
 CODE_STYLE = """\
-.dexto .highlight .c{color:var(--jp-mirror-editor-comment-color,#6a8f8f);font-style:italic}
-.dexto .highlight .k,.dexto .highlight .ow,.dexto .highlight .nt{color:var(--jp-mirror-editor-keyword-color,#2e8b3d);font-weight:bold}
-.dexto .highlight .o{color:var(--jp-mirror-editor-operator-color,#a860f0)}
-.dexto .highlight .m{color:var(--jp-mirror-editor-number-color,#2e8b3d)}
-.dexto .highlight .s,.dexto .highlight .gd{color:var(--jp-mirror-editor-string-color,#d05050)}
-.dexto .highlight .nb,.dexto .highlight .gi{color:var(--jp-mirror-editor-builtin-color,#2e8b3d)}
-.dexto .highlight .nc,.dexto .highlight .nd,.dexto .highlight .nf{color:var(--jp-mirror-editor-def-color,#4a80e8)}
+.dexto .highlight .c{color:var(--jp-mirror-editor-comment-color,color-mix(in srgb,#6a8f8f 60%,currentColor));font-style:italic}
+.dexto .highlight .k,.dexto .highlight .ow,.dexto .highlight .nt{color:var(--jp-mirror-editor-keyword-color,color-mix(in srgb,#2e8b3d 60%,currentColor));font-weight:bold}
+.dexto .highlight .o{color:var(--jp-mirror-editor-operator-color,color-mix(in srgb,#a860f0 60%,currentColor))}
+.dexto .highlight .m{color:var(--jp-mirror-editor-number-color,color-mix(in srgb,#2e8b3d 60%,currentColor))}
+.dexto .highlight .s,.dexto .highlight .gd{color:var(--jp-mirror-editor-string-color,color-mix(in srgb,#d05050 60%,currentColor))}
+.dexto .highlight .nb,.dexto .highlight .gi{color:var(--jp-mirror-editor-builtin-color,color-mix(in srgb,#2e8b3d 60%,currentColor))}
+.dexto .highlight .nc,.dexto .highlight .nd,.dexto .highlight .nf{color:var(--jp-mirror-editor-def-color,color-mix(in srgb,#4a80e8 60%,currentColor))}
 """
-"""Colours of code for pages without JupyterLab's theme, readable on white and on black."""
+"""Colours of code; without JupyterLab's theme mixed with the text's own, on white or on black."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from wcwidth import wcswidth
 
+from dexto_magic.conversation.history import automatic_title
 from dexto_magic.conversation.messages import Attachment, Message, Reply, Turn, Usage, turns_of
 from dexto_magic.conversation.session import Session, Transcript
 
@@ -124,6 +125,14 @@ def transcript_line(transcript: Transcript) -> str:
     return f"{_one_line(session.id)} — {turns}, last used {moment(session.updated_at)}"
 
 
+def title_to_show(transcript: Transcript) -> str | None:
+    """The session's title, unless it is but the beginning of the first question shown."""
+    title, messages = transcript.session.title, transcript.messages
+    if not messages or messages[0].turn > 1 or title != automatic_title(messages[0].content):
+        return title
+    return None
+
+
 def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = False) -> str:
     """A history for the terminal.
 
@@ -137,8 +146,9 @@ def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = Fa
     """
     bold, dim = ("\x1b[1m{}\x1b[0m", "\x1b[2m{}\x1b[0m") if color else ("{}", "{}")
     lines = [bold.format(transcript_line(transcript))]
-    if transcript.session.title:
-        lines.append(dim.format(_clipped(_one_line(transcript.session.title), width)))
+    title = title_to_show(transcript)
+    if title:
+        lines.append(dim.format(_clipped(_one_line(title), width)))
     lines.append("")
     for turn in turns_of(transcript.messages):
         head = f"── {turn_line(turn)} "
@@ -162,12 +172,12 @@ def sessions_text(sessions: Sequence[Session], *, width: int = 80, color: bool =
     """
     if not sessions:
         return NO_SESSIONS + "\n"
-    rows = [SESSION_COLUMNS, *map(session_row, sessions)]
+    rows = session_rows(sessions)
     widths = [max(wcswidth(cell) for cell in column) for column in zip(*rows, strict=True)]
     # A name is for typing again, so it has more room than a model; the title has what is left.
     widths[0] = min(widths[0], width // 4)
-    widths[4] = min(widths[4], width // 6)
-    others = widths[0] + widths[2] + widths[3] + widths[4] + 2 * (len(widths) - 1)
+    widths[4:] = [min(widest, width // 6) for widest in widths[4:]]
+    others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
     widths[1] = min(widths[1], max(width - others, len("title")))
     lines = [_row(row, widths) for row in rows]
     if color:
@@ -175,8 +185,13 @@ def sessions_text(sessions: Sequence[Session], *, width: int = 80, color: bool =
     return "\n".join(lines) + "\n"
 
 
-def session_row(session: Session) -> tuple[str, ...]:
-    """What a table of sessions says of one, in the order of ``SESSION_COLUMNS``."""
+def session_rows(sessions: Sequence[Session]) -> list[tuple[str, ...]]:
+    """The cells of a table of sessions, its heading first; the model only where one has its own."""
+    rows = [SESSION_COLUMNS, *map(_session_row, sessions)]
+    return rows if any(session.model for session in sessions) else [row[:-1] for row in rows]
+
+
+def _session_row(session: Session) -> tuple[str, ...]:
     return (
         _one_line(session.id),
         _one_line(session.title or ""),

@@ -159,7 +159,12 @@ def _(value: Removal) -> str:
 
 def removal_lines(removal: Removal) -> list[str]:
     """What was taken away, and what it could not reach."""
-    lines = [f"Gone from {removal.session_id!r}: {plain.count(removal.message_count, 'message')}."]
+    messages = plain.count(removal.message_count, "message")
+    lines = [
+        f"Session {removal.session_id!r} is gone, with {messages}."
+        if removal.deleted
+        else f"Gone from {removal.session_id!r}: {messages}. The session is kept."
+    ]
     if removal.purge_pending:
         lines.append(
             "purge pending: another process is reading the store, so bytes of them are still in its "

@@ -237,7 +237,7 @@ class Ledger:
         self._table.delete(partial_key(entry.record.sid))
         removal.condemn(self._table, entry.record)
         self._put(entry, history.emptied(entry.record))
-        return _removal(entry.record)
+        return _removal(entry.record, deleted=False)
 
     def delete(self, session_id: str) -> Removal:
         """Takes the session away; its rows are left to ``removal``."""
@@ -250,7 +250,7 @@ class Ledger:
         self._table.delete(use_key(entry.use, record.sid))
         self._forget_home(record)
         self._changed(entry)
-        return _removal(record)
+        return _removal(record, deleted=True)
 
     def set_home(self, session_id: str, notebook: str, marks: Sequence[str]) -> Session:
         """Makes the session the notebook's own."""
@@ -367,9 +367,10 @@ class Ledger:
             self._table.delete(home_key(record.home))
 
 
-def _removal(record: SessionRecord) -> Removal:
+def _removal(record: SessionRecord, *, deleted: bool) -> Removal:
     return Removal(
         session_id=record.id,
+        deleted=deleted,
         message_count=record.messages,
         notebooks=record.notebooks,
         purge_pending=True,

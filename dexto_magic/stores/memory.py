@@ -141,7 +141,7 @@ class MemoryStore(Store):
         self._rows[record.sid] = []
         self._partials.pop(record.sid, None)
         self._put(history.emptied(record))
-        return self._removal(record)
+        return self._removal(record, deleted=False)
 
     async def delete(self, session_id: str) -> Removal:
         record = self._record(session_id)
@@ -152,7 +152,7 @@ class MemoryStore(Store):
         del self._uses[record.sid]
         self._homes = {path: sid for path, sid in self._homes.items() if sid != record.sid}
         self._changed(record.sid)
-        return self._removal(record)
+        return self._removal(record, deleted=True)
 
     async def changes(self, since: int, *, limit: int) -> Sequence[Change]:
         newer = sorted((number, sid) for sid, number in self._changes.items() if number > since)
@@ -218,9 +218,10 @@ class MemoryStore(Store):
     def _newest_first(self) -> Sequence[str]:
         return sorted(self._uses, key=self._uses.__getitem__, reverse=True)
 
-    def _removal(self, record: SessionRecord) -> Removal:
+    def _removal(self, record: SessionRecord, *, deleted: bool) -> Removal:
         return Removal(
             session_id=record.id,
+            deleted=deleted,
             message_count=record.messages,
             notebooks=record.notebooks,
             purge_pending=False,

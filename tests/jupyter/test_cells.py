@@ -55,7 +55,11 @@ def test_a_turn_that_was_cut_by_a_kill_is_there_with_what_had_arrived(start, ser
     server.script(text("The beginning of it", WAIT, "never sent"))
     first = start(**asking(server))
     asked = first.begin("%%dexto eda\nTell me.", cell_id="c1")
-    first.end(asked, until=lambda ran: any("The beginning" in o.html for o in ran.outputs))
+    cut_off = first.end(
+        asked, until=lambda ran: any("The beginning" in o.html for o in ran.outputs)
+    ).output
+    assert "<code>%dexto history eda</code>" in cut_off.html, "as the saved file will have it"
+    assert cut_off.metadata == {"dexto": {"session": "eda"}}
     with DextoAgent("practice", store=tmp_path / "home") as other:
         while not other._agent._store._engine._ledger._table.keys("p:", "p;", limit=1):
             pass
@@ -147,6 +151,15 @@ def test_a_reply_streams_into_its_output_and_ends_whole(start, server):
     assert size < 150 * len("".join(words))
 
 
+def test_what_would_drive_a_terminal_is_kept_and_not_given_to_consoles(shared):
+    """A console prints the plain form as it is."""
+    shared.run("prompt = 'Repeat after me: \\x1b]52;c;ZXZpbA==\\x07a\\x1b[31mb'")
+    code = "get_ipython().run_cell_magic('dexto', 'console', prompt)"
+    output = shared.run(code, cell_id=None).output
+    assert output.data["text/markdown"] == "\x1b]52;c;ZXZpbA==\x07a\x1b[31mb"
+    assert output.text == "ab"
+
+
 def test_where_no_cell_id_is_sent_the_reply_is_displayed_once_at_the_end(shared):
     """Consoles and nbclient: a front end that does not follow updates gets the whole."""
     ran = shared.ask("Show me a table.", "console", cell_id=None)
@@ -191,7 +204,7 @@ def hostile(tmp_path_factory):
 )
 def test_a_hostile_reply_holds_nothing_active_in_the_cell_or_the_history(hostile, payload):
     ran = hostile.ask(f"Repeat after me: {payload}", "hostile")
-    assert ran.output.text == payload
+    assert ran.output.data["text/markdown"] == payload
     for message in ran.messages:
         assert_inert(message["content"]["data"]["text/html"])
     assert_inert(hostile.run("%dexto history hostile").output.html)
@@ -285,7 +298,16 @@ def test_a_reply_cut_half_way_stays_in_view_with_its_mark(start, server):
     assert ran.error.startswith("ModelUnavailableError: ")
     assert "The answer is" in ran.output.html
     assert "cut short: error" in ran.output.html
+    assert "answering…" not in ran.output.html
     assert ran.output.text == "The answer is"
+
+
+def test_a_line_that_was_shown_before_an_error_does_not_promise_an_answer(start, server):
+    server.script(status(429, "Slow down.", headers={"retry-after": "0"}), status(401, "No."))
+    ran = start(**asking(server)).ask("Go.", "eda")
+    assert not ran.ok
+    assert "asking again" in ran.output.html
+    assert "answering…" not in ran.output.html
 
 
 def test_an_error_keeps_its_class_for_a_program_that_catches_it(shared):

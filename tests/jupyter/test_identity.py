@@ -73,7 +73,7 @@ def test_a_new_file_where_another_one_was_gets_a_session_of_its_own(start, noteb
     notebook("Untitled.ipynb", "d1")
     ran = opened(start, path).ask("What is my name?", cell_id="d1")
     assert ran.output.text == "I don't have that information."
-    assert f"`%dexto use {old}` goes on in that one" in ran.output.html
+    assert f"<code>%dexto use {old}</code> goes on in that one" in ran.output.html
     again = opened(start, path).ask("Who am I?", cell_id="d1")
     assert session_of(again) == session_of(ran), "the new one is the notebook's own now"
 
@@ -105,7 +105,7 @@ def test_a_copy_gets_a_session_of_its_own_and_the_original_keeps_its(start, note
     copy = str(shutil.copy(path, tmp_path / "copy.ipynb"))
     ran = opened(start, copy).ask("What is my name?", cell_id="c1")
     assert ran.output.text == "I don't have that information."
-    assert f"this is a copy of {path}; `%dexto use {own}`" in ran.output.html
+    assert f"this is a copy of {path}; <code>%dexto use {own}</code>" in ran.output.html
     assert session_of(opened(start, path).ask("What is my name?", cell_id="c1")) == own
     assert session_of(opened(start, copy).ask("Who am I?", cell_id="c1")) == session_of(ran)
 

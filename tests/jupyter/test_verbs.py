@@ -56,6 +56,7 @@ def test_help_lists_every_verb_and_the_options_are_in_the_docstring(kernel):
     ):
         assert f"%dexto {verb}" in shown
     page = kernel.run("%dexto?").reply["payload"][0]["data"]["text/plain"]
+    assert "%%dexto [-m PROVIDER:NAME]" in page
     for option in ("--model", "--system", "--output", "--option", "--no-stream", "--quiet"):
         assert option in page
     assert "%%dexto eda -m openai:gpt-4o-mini" in page
@@ -98,7 +99,7 @@ def test_the_session_before_goes_on_by_use_last(start):
     second = start()
     ran = second.ask("What is my name?")
     assert ran.output.text == "I don't have that information."
-    assert "`%dexto use last` continues the one before" in ran.output.html
+    assert "<code>%dexto use last</code> continues the one before" in ran.output.html
     assert "1 turn" in lines(second.run("%dexto use last"))
     ran = second.ask("What is my name?")
     assert ran.output.text == "Your name is Sarah."
@@ -137,12 +138,20 @@ def test_a_verb_without_a_session_to_be_about_says_so(kernel):
     assert (ran.ok, "name one: `%dexto history NAME`" in ran.stream) == (False, True)
 
 
+def test_no_session_is_reset_because_it_happened_to_be_used_last(kernel):
+    kernel.ask("My name is Sarah.", "eda")
+    ran = kernel.run("%dexto reset")
+    assert (ran.ok, "name one: `%dexto reset NAME`" in ran.stream) == (False, True)
+    assert "(last used here: 'eda')" in lines(kernel.run("%dexto"))
+    assert "1 turn" in lines(kernel.run("%dexto history"))
+
+
 def test_reset_and_delete_take_this_kernels_turns_at_once(kernel):
     kernel.ask("My name is Sarah.", "eda")
     assert "Gone from 'eda': 2 messages." in lines(kernel.run("%dexto reset eda"))
     assert kernel.ask("What is my name?", "eda").output.text == "I don't have that information."
     said = lines(kernel.run("%dexto delete eda"))
-    assert "Gone from 'eda': 2 messages." in said
+    assert "Session 'eda' is gone, with 2 messages." in said
     assert "IPython's own history file" in said
     assert "Nothing was deleted" in lines(kernel.run("%dexto delete eda"))
 

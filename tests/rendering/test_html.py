@@ -124,6 +124,17 @@ class TestTranscript:
             not in transcript_html(transcript(message("assistant", "well"))).split("</style>")[1]
         )
 
+    def test_names_who_speaks_where_a_page_drops_styles(self):
+        html = transcript_html(transcript(message("user", "a"), message("assistant", "b")))
+
+        assert re.findall("<b>(.*?)</b>", html) == ["Load a file", "turn 1", "you", "assistant"]
+
+    def test_does_not_say_the_first_question_twice(self):
+        asked = message("user", "Load  a\nfile")
+
+        assert "<b>Load a file</b>" not in transcript_html(transcript(asked))
+        assert "<b>Mine</b>" in transcript_html(transcript(asked, title="Mine"))
+
     def test_keeps_reasoning_and_tools_folded(self):
         html = transcript_html(transcript_of("words"))
 
@@ -145,11 +156,18 @@ class TestTables:
             *("<b>b</b> (current)", "", "40", "2026-11-20 14:03", ""),
         ]
 
+    def test_of_sessions_have_no_column_for_models_where_none_has_its_own(self):
+        assert "<th>model</th>" not in sessions_html([session(), session("b")])
+
     def test_of_no_sessions_say_what_to_do(self):
         assert plain.NO_SESSIONS in text_of(sessions_html([]))
 
     def test_of_facts_pair_names_and_values(self):
         assert "<tr><th>a</th><td>1 &lt; 2</td></tr>" in facts_html([("a", "1 < 2")])
+
+    def test_what_is_to_be_typed_is_code_in_our_own_lines(self):
+        assert "<div>try <code>%dexto &lt;b&gt;</code>!</div>" in lines_html(["try `%dexto <b>`!"])
+        assert "<code>%dexto use last</code>" in reply_html("", notices=["`%dexto use last`"])
 
     def test_lines_stand_one_by_one(self):
         assert "<div>a</div>\n<div>b</div>" in lines_html(["a", "b"])

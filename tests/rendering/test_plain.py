@@ -235,6 +235,12 @@ class TestSessions:
         assert row.count("…") == 3
         assert wcswidth(row[: row.index(" 40 ")]) == head.index("turns") + len("turns") - len(" 40")
 
+    def test_have_no_column_for_models_where_none_has_its_own(self):
+        assert plain.sessions_text([session()]) == (
+            "name  title        turns  last used (UTC)\n"
+            "eda   Load a file     40  2026-11-20 14:03\n"
+        )
+
     def test_that_are_none_say_what_to_do(self):
         assert "%%dexto NAME" in plain.sessions_text([])
 

@@ -253,6 +253,7 @@ async def test_a_reset_empties_the_session_and_keeps_what_it_is(store, owner):
     used = await store.get("eda")
     removal = await store.reset("eda")
     assert (removal.session_id, removal.message_count, removal.purge_pending) == ("eda", 2, False)
+    assert not removal.deleted
     session = await store.get("eda")
     assert (session.message_count, session.turn_count, session.title) == (0, 0, None)
     assert (session.model, session.system, session.usage) == ("m", "s", used.usage)
@@ -283,7 +284,7 @@ async def test_a_delete_ends_a_running_turn_and_a_name_used_again_starts_empty(s
     await say(store, owner, "eda", "one")
     claim = await store.claim("eda", user("two"), owner)
     removal = await store.delete("eda")
-    assert removal.message_count == 3
+    assert (removal.deleted, removal.message_count) == (True, 3)
     assert await store.get("eda") is None
     assert await names(store) == []
     assert await store.watch(claim) == "deleted"
