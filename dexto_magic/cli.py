@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import shutil
@@ -114,9 +115,10 @@ def _demo(parsed: argparse.Namespace) -> int:
     """Open JupyterLab on a copy of the quickstart notebook."""
     from dexto_magic import demo
 
-    if parsed.headless:
-        return demo.headless(parsed.model, say=print)
-    return demo.lab(parsed.model, say=print)
+    # At once, as what the demo starts writes to the same place, and runs for long.
+    say = functools.partial(print, flush=True)
+    run = demo.headless if parsed.headless else demo.lab
+    return run(parsed.model, say=say)
 
 
 def _confirmed(agent: DextoAgent, parsed: argparse.Namespace, verb: str) -> bool:

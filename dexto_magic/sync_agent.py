@@ -156,6 +156,7 @@ class DextoAgent:
         Raises:
             InvalidSessionIdError: No session can have that name.
             ModelRequestError: The message is empty.
+            SettingsError: A request option cannot be used.
         """
 
         async def made(agent: AsyncDextoAgent) -> ReplyStream:

@@ -42,8 +42,9 @@ def environment(installed, tmp_path):
     names = ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")
     own = {name: str(tmp_path / name) for name in names}
     # jupyter opens a browser: `true` is one that does nothing.
+    inherited = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
     return {
-        **os.environ,
+        **inherited,
         **own,
         "PYTHONPATH": str(installed),
         "BROWSER": "true",
