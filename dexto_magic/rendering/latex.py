@@ -42,10 +42,17 @@ _WORD_AFTER = re.compile(r"(?!(?:th|st|nd|rd|s)\b)[0-9A-Za-z_]")
 _PROSE = re.compile(r"[^(\[]*\)|[0-9].*\s[A-Za-z]{2}", re.DOTALL)
 
 # MathJax can make links, styles and attributes, and can load more of itself. JupyterLab 4.6 has its
-# "safe" extension on; other places that show a saved notebook do not.
+# "safe" extension on; other places that show a saved notebook do not. It also has one set of macros
+# for the whole page: a reply must not change what the user's own formulas mean.
 _UNSAFE = re.compile(
-    r"\\(?:href|style|class|cssId|data|unicode|require|mmlToken|setOptions)(?![A-Za-z])"
+    r"\\(?:href|style|class|cssId|data|unicode|require|mmlToken|setOptions|bbox|csname|global"
+    r"|label|(?:eq)?ref|[gex]?def|let|(?:re)?new\w+|provide\w+|Declare\w+|usetagform|mathtoolsset"
+    r"|definecolor)(?![A-Za-z])"
 )
+
+# A label counts for the whole page and for one typesetting: the next update of the same output, or
+# the same formula in a history, would be an error.
+_LABEL = re.compile(r"\\label\s*\{[^{}\\]*\}")
 _TRIGGERS = re.compile(r"[$\\]")
 
 
@@ -165,8 +172,10 @@ def _render_latex(
     _env: EnvType,
 ) -> str:
     token = tokens[index]
-    source = token.markup + escape(token.content, quote=False) + token.markup
-    return f"<code>{source}</code>" if _UNSAFE.search(token.content) else f"<span>{source}</span>"
+    if _UNSAFE.search(_LABEL.sub("", token.content)):
+        return f"<code>{token.markup}{escape(token.content, quote=False)}{token.markup}</code>"
+    formula = escape(_LABEL.sub("", token.content), quote=False)
+    return f"<span>{token.markup}{formula}{token.markup}</span>"
 
 
 def _render_text(

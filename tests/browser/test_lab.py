@@ -385,6 +385,36 @@ def test_formulas_are_typeset_and_money_is_not(show):
     expect(notebook.output(2).locator("mjx-container")).to_have_count(0)
 
 
+def test_no_reply_changes_what_the_users_own_formulas_mean(show, server):
+    server.script(
+        text("\\begin{equation}\\label{newton}F", WAIT, " = ma\\end{equation}"),
+        text("$\\def\\sum{EVIL}x$ $\\renewcommand{\\alpha}{EVIL}$ $\\let\\beta\\gamma$ \\(x_1\\)"),
+    )
+    notebook = show(
+        asking(server),
+        ask("macros", "An equation?"),
+        ask("macros", "Some macros?"),
+        "%dexto history macros",
+        "from IPython.display import Markdown\nMarkdown(r'$\\sum \\alpha \\beta$')",
+    )
+    notebook.run(0)
+    notebook.begin_cell(1)
+    expect(notebook.output(1)).to_contain_text("F")
+    server.release()
+    expect(notebook.output(1)).to_contain_text("macros · turn 1 · ")
+    notebook.run(2, 3, 4)
+    expect(notebook.output(2)).to_contain_text("\\renewcommand")
+    for index in (1, 3):
+        expect(notebook.output(index).locator("mjx-container[display=true]")).to_have_count(1)
+        expect(notebook.output(index).locator("mjx-merror")).to_have_count(0)
+    glyphs = (
+        notebook.output(4)
+        .locator("mjx-container mjx-c")
+        .evaluate_all("all => all.map(one => one.className)")
+    )
+    assert glyphs == ["mjx-c2211 TEX-S1", "mjx-c1D6FC TEX-I", "mjx-c1D6FD TEX-I"]
+
+
 def test_a_wide_formula_is_scrolled_in_its_place_and_not_with_all_of_the_output(show):
     terms = " + ".join(f"x_{{{n}}}" for n in range(100))
     notebook = show(LOAD, ask("wide", f"Repeat after me: It is\n\n$$ {terms} $$"))

@@ -218,7 +218,25 @@ class TestFormulas:
 
         assert text_of(to_html(text)).strip() == text
 
-    @pytest.mark.parametrize("command", [r"\href{javascript:alert(1)}{x}", r"\style{color:red}{x}"])
+    def test_lose_their_labels_which_count_for_the_whole_page(self):
+        html = to_html(r"\begin{equation}\label{eq:newton} F = ma\end{equation}")
+
+        assert r"<span>\begin{equation} F = ma\end{equation}</span>" in html
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            r"\href{javascript:alert(1)}{x}",
+            r"\style{color:red}{x}",
+            r"\bbox[background:url(x)]{x}",
+            r"\def\sum{x}",
+            r"\renewcommand{\alpha}{x}",
+            r"\let\beta\gamma",
+            r"\DeclareMathOperator{\sin}{x}",
+            r"\eqref{x}",
+            r"\label x",
+        ],
+    )
     def test_that_make_more_than_formulas_are_shown_as_source(self, command):
         assert to_html(f"${command}$") == f"<p><code>${command}$</code></p>\n"
 

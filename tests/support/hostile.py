@@ -177,6 +177,10 @@ FORMULAS = (
     "$$<img src=x onerror=alert(1)>$$",
     "\\[\n</p><svg onload=alert(1)>\n\\]",
     "\\(\\unicode{<img src=x onerror=alert(1)>}\\)",
+    "$\\def\\sum{EVIL}x$ and $\\renewcommand{\\alpha}{EVIL}$",
+    "$$\\let\\beta\\gamma \\newcommand\\x{y} \\DeclareMathOperator{\\sin}{EVIL}$$",
+    "$\\ref{x} \\eqref{x}$ \\begin{align}\\label{\\ref{x}}y\\end{align}",
+    "$\\bbox[background:url(https://evil.example/)]{x}$",
 )
 
 CHARACTERS = (
