@@ -288,9 +288,8 @@ def fence(record: SessionRecord | None, claim: Claim) -> SessionRecord:
 
 
 def at_home(record: SessionRecord, notebook: str, marks: Sequence[str]) -> SessionRecord:
-    """Makes it the notebook's own session, which knows it by these marks."""
-    known = record.marks if record.home == notebook else ()
-    return replace(record, home=notebook, marks=_remembered(known, marks, KNOWN_MARKS))
+    """Makes it the notebook's own session, which knows it by these marks, too."""
+    return replace(record, home=notebook, marks=_remembered(record.marks, marks, KNOWN_MARKS))
 
 
 def cell_mark(cell_id: str) -> str:
@@ -298,9 +297,14 @@ def cell_mark(cell_id: str) -> str:
     return f"cell {cell_id}"
 
 
-def homeless(record: SessionRecord) -> SessionRecord:
-    """Ends its being some notebook's own session."""
-    return replace(record, home=None, marks=())
+def homeless(record: SessionRecord, lost: Sequence[str]) -> SessionRecord:
+    """Gives its home to another session, with these of its marks.
+
+    The others still lead to it: a new file may have taken the path of its notebook, which goes on
+    under another name.
+    """
+    kept = tuple(mark for mark in record.marks if mark not in lost)
+    return replace(record, home=None, marks=kept)
 
 
 def updated(record: SessionRecord, *, model: str | None, system: str | None) -> SessionRecord:

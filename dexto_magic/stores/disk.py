@@ -1,38 +1,31 @@
 """The durable store: sessions in diskcache's table, on the disk when acknowledged.
 
-This module owns the store's life: its folder, its opening and closing, its two threads, its
-owners, and what becomes of it in a forked child. What an operation reads and writes is in
-``ledger``.
+This module owns what an event loop sees: who waits for what, what a cancellation does, and what
+becomes of the store in a forked child. Its threads, locks and files are in ``engine``, and what an
+operation reads and writes is in ``ledger``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import anyio
-
+from dexto_magic.cancellation import settled
 from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal, rows_of
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
 from dexto_magic.errors import SettingsError, StoreError
-from dexto_magic.stores.faults import DATABASE, read_only, translation
-from dexto_magic.stores.inspection import inspect
+from dexto_magic.stores.engine import Engine
 from dexto_magic.stores.ledger import Ledger
-from dexto_magic.stores.locks import Gate, Liveness, is_alive, sweep
 from dexto_magic.stores.protocol import Change, Owner, Store
-from dexto_magic.stores.removal import collect, purge
 from dexto_magic.stores.rows import encode, message_to_json, partial_to_json
-from dexto_magic.stores.table import Table
-from dexto_magic.stores.threads import Job, Worker, read_each, write_together
 
 T = TypeVar("T")
 
@@ -65,34 +58,27 @@ class DiskStore(Store):
         self._home = _absolute(home)
         self._timeout = timeout
         self._now = now
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
 
     @property
     def location(self) -> str:
         return str(self._home)
 
     async def open(self) -> None:
-        if self._engine is None:
-            engine = _Engine(self._home, timeout=self._timeout, now=self._now)
-            try:
-                await asyncio.wrap_future(engine.opened)
-            except BaseException:
-                engine.close()
-                raise
-            self._engine = engine
+        await self._opened(self._mine() or self._begin())
 
     async def close(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None and engine.pid == os.getpid():
-            await asyncio.shield(asyncio.wrap_future(engine.close()))
+        engine, self._engine = self._mine(), None
+        if engine is not None:
+            await settled(_waiter(engine.close()))
 
     async def join(self, label: str) -> Owner:
-        engine = await self._running()
-        return await _outcome(engine.write_alone(lambda _: engine.join(label)))
+        return await _outcome((await self._running()).join(label))
 
     async def leave(self, owner: Owner) -> None:
-        engine = await self._running()
-        await _outcome(engine.write_alone(lambda _: engine.leave(owner)))
+        engine = self._mine()
+        if engine is not None:
+            engine.leave(owner)
 
     async def create(
         self, session_id: str, *, model: str | None = None, system: str | None = None
@@ -102,23 +88,17 @@ class DiskStore(Store):
         )
 
     async def get(self, session_id: str) -> Session | None:
-        record = await self._read(lambda ledger: ledger.get(session_id))
-        if record is not None and await self._recovered(record):
-            record = await self._read(lambda ledger: ledger.get(session_id))
-        return None if record is None else record.session()
+        def look(ledger: Ledger) -> tuple[SessionRecord | None, Session | None]:
+            record = ledger.get(session_id)
+            return record, None if record is None else record.session()
+
+        return await self._read_ended(look)
 
     async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
         return await self._read(lambda ledger: ledger.page(limit=limit, cursor=cursor))
 
     async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
-        record, transcript = await self._read(
-            lambda ledger: ledger.transcript(session_id, limit=limit)
-        )
-        if await self._recovered(record):
-            _, transcript = await self._read(
-                lambda ledger: ledger.transcript(session_id, limit=limit)
-            )
-        return transcript
+        return await self._read_ended(lambda ledger: ledger.transcript(session_id, limit=limit))
 
     async def update(
         self, session_id: str, *, model: str | None = None, system: str | None = None
@@ -148,10 +128,10 @@ class DiskStore(Store):
         return await self._write(lambda ledger: ledger.request_cancel(session_id))
 
     async def reset(self, session_id: str) -> Removal:
-        return await self._purged(await self._write(lambda ledger: ledger.reset(session_id)))
+        return await self._remove(lambda ledger: ledger.reset(session_id))
 
     async def delete(self, session_id: str) -> Removal:
-        return await self._purged(await self._write(lambda ledger: ledger.delete(session_id)))
+        return await self._remove(lambda ledger: ledger.delete(session_id))
 
     async def changes(self, since: int, *, limit: int) -> Sequence[Change]:
         return await self._read(lambda ledger: ledger.changes(since, limit=limit))
@@ -168,18 +148,48 @@ class DiskStore(Store):
     async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
         return await self._read(lambda ledger: ledger.sessions_of_marks(marks))
 
-    async def _running(self) -> _Engine:
-        if self._engine is not None and self._engine.pid != os.getpid():
-            # A forked child: threads, locks and connections are the parent's. They are kept from
-            # being collected, as that would close SQLite's descriptors.
-            _PARENTS.append(self._engine)
-            self._engine = None
-            await self.open()
+    def _mine(self) -> Engine | None:
+        """The engine, unless it is a parent's: its threads, locks and connections are not ours."""
+        engine = self._engine
+        if engine is not None and engine.is_inherited:
+            # Kept from being collected, as that would close SQLite's descriptors.
+            _PARENTS.add(engine)
+            return None
+        return engine
+
+    def _begin(self) -> Engine:
+        """Begins to open it. There is one opening at a time, for all who wait for it."""
+        self._engine = Engine(self._home, timeout=self._timeout, now=self._now)
+        return self._engine
+
+    async def _opened(self, engine: Engine) -> None:
+        """Waits until it is open. If it fails, or if the last who waits gives up, it is closed."""
+        if engine.is_open:
+            return
+        engine.waiting += 1
+        waiter = _waiter(engine.opened)
+        try:
+            await asyncio.wait([waiter])
+            waiter.result()
+        except BaseException:
+            if engine.is_open:
+                return  # cancelled too late
+            if engine.opened.done() or engine.waiting == 1:
+                if self._engine is engine:
+                    self._engine = None
+                await settled(_waiter(engine.close()))
+            raise
+        finally:
+            engine.waiting -= 1
+
+    async def _running(self) -> Engine:
         if self._engine is None:
             raise StoreError(
                 f"The store in {self._home} is not open: call open() first.", path=str(self._home)
             )
-        return self._engine
+        engine = self._mine() or self._begin()
+        await self._opened(engine)
+        return engine
 
     async def _read(self, step: Callable[[Ledger], T]) -> T:
         return await _outcome((await self._running()).read(step))
@@ -187,160 +197,39 @@ class DiskStore(Store):
     async def _write(self, step: Callable[[Ledger], T]) -> T:
         return await _outcome((await self._running()).write(step))
 
-    async def _recovered(self, record: SessionRecord) -> bool:
-        """Whether a dead turn of the session was ended just now, so that it must be read again."""
-        engine = await self._running()
-        if record.open is None or engine.runs(record.open.owner):
-            return False
-        try:
-            async with asyncio.timeout(_RECOVERY_PATIENCE):
-                ended = await self._write(lambda ledger: ledger.recover(record.sid))
-        except (TimeoutError, StoreError):
-            return False  # reading goes on while nobody can write
-        return ended
+    async def _read_ended(self, step: Callable[[Ledger], tuple[SessionRecord | None, T]]) -> T:
+        """What a step reads of the session whose record it gives, no turn of it left by the dead."""
 
-    async def _purged(self, removal: Removal) -> Removal:
-        """Collects what a removal left; what cannot be collected now is tried again later."""
+        def look(ledger: Ledger) -> tuple[T, str | None]:
+            record, found = step(ledger)
+            with suppress(StoreError):  # reading goes on while nobody can tell
+                if record is not None and ledger.is_abandoned(record):
+                    return found, record.sid
+            return found, None
+
         engine = await self._running()
+        found, abandoned = await _outcome(engine.read(look))
+        if abandoned is not None and await _recovered(engine, abandoned):
+            found, _ = await _outcome(engine.read(look))
+        return found
+
+    async def _remove(self, step: Callable[[Ledger], Removal]) -> Removal:
+        engine = await self._running()
+        removal = await _outcome(engine.remove(step))
+        # The session or its messages are gone: from here on, nothing may keep that from being told.
+        purged: bool | None = None
         try:
-            while not await _outcome(engine.write_alone(collect)):
-                pass
-            purged = await _outcome(engine.write_alone(purge))
+            while purged is None:
+                purged = await _outcome(engine.purge())
         except StoreError:
+            purged = False  # it is tried again later
+        except asyncio.CancelledError:
             purged = False
-        engine.purge_pending |= not purged
+            engine.purge_later()
         return replace(removal, purge_pending=not purged)
 
 
-class _Engine:
-    """One opening of a store: its table, gate, threads and owners, of one process."""
-
-    def __init__(self, home: Path, *, timeout: float, now: Callable[[], datetime]) -> None:
-        self.pid = os.getpid()
-        self.purge_pending = False
-        self._home = home
-        self._timeout = timeout
-        self._now = now
-        self._gate: Gate | None = None
-        self._table: Table | None = None
-        self._ledger: Ledger | None = None
-        self._owners: dict[str, Liveness] = {}
-        self._closing = False
-        self._reader = Worker("dexto-store-reader", self._handle_reads, self._end_reads)
-        self._writer = Worker("dexto-store-writer", self._handle_writes, self._end_writes)
-        self.opened = self._writer.submit(Job(self._open))
-
-    def read(self, step: Callable[[Ledger], T]) -> Future[T]:
-        """Has a step done by the reading thread."""
-        assert self._ledger is not None
-        return self._reader.submit(Job(functools.partial(step, self._ledger)))
-
-    def write(self, step: Callable[[Ledger], T]) -> Future[T]:
-        """Has a step done by the writing thread, in a transaction."""
-        assert self._ledger is not None
-        return self._writer.submit(Job(functools.partial(step, self._ledger)))
-
-    def write_alone(self, work: Callable[[Table], T]) -> Future[T]:
-        """Has something done by the writing thread, inside the gate but in no transaction."""
-        assert self._table is not None
-        return self._writer.submit(Job(functools.partial(work, self._table), alone=True))
-
-    def join(self, label: str) -> Owner:
-        """A new owner; to be called by the writing thread."""
-        liveness = Liveness(self._owners_folder, label)
-        self._owners[liveness.owner.id] = liveness
-        return liveness.owner
-
-    def leave(self, owner: Owner) -> None:
-        """Ends an owner; to be called by the writing thread."""
-        liveness = self._owners.pop(owner.id, None)
-        if liveness is not None:
-            liveness.end()
-
-    def runs(self, owner_id: str) -> bool:
-        """Whether the owner is one of this opening's."""
-        return owner_id in self._owners
-
-    def close(self) -> Future[None]:
-        """Finishes what waits, then lets go of everything; the future tells when."""
-        self._closing = True
-        return self._writer.stop()
-
-    @property
-    def _owners_folder(self) -> Path:
-        return self._home / "owners"
-
-    def _open(self) -> None:
-        folder = self._home / "sessions"
-        if (folder / DATABASE).exists() and not os.access(folder, os.W_OK):
-            inspect(folder)
-            self._use(Table(folder, timeout=self._timeout, read_only=True))
-            return
-        try:
-            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._owners_folder.mkdir(mode=0o700, exist_ok=True)
-            self._gate = Gate(self._home / "gate.lock", timeout=self._timeout)
-        except OSError as error:
-            raise translation(error, self._home) from error
-        with self._gate.entered(given_up=lambda: self._closing) as inside:
-            if inside:
-                inspect(folder)
-                ledger = self._use(Table(folder, timeout=self._timeout))
-                ledger.initialise()
-                sweep(self._owners_folder)
-                # Opening a connection may write, so the reader's is opened in here, too.
-                self._reader.submit(Job(ledger.touch)).result()
-                self._writer.submit(Job(self._purge, alone=True))
-
-    def _use(self, table: Table) -> Ledger:
-        self._table = table
-        self._ledger = Ledger(table, is_alive=self._is_alive, now=self._now)
-        return self._ledger
-
-    def _is_alive(self, owner_id: str) -> bool:
-        return owner_id in self._owners or is_alive(self._owners_folder, owner_id)
-
-    def _handle_reads(self, batch: Sequence[Job[Any]]) -> None:
-        read_each(batch, self._reader.lock)
-
-    def _handle_writes(self, batch: Sequence[Job[Any]]) -> None:
-        if self._table is None:
-            read_each(batch, self._writer.lock)  # the opening itself
-        elif self._gate is None:
-            for job in batch:
-                if job.future.set_running_or_notify_cancel():
-                    job.future.set_exception(read_only(self._home))
-        else:
-            write_together(batch, self._writer.lock, gate=self._gate, table=self._table)
-            if self.purge_pending and not all(job.alone for job in batch):
-                self._writer.submit(Job(self._purge, alone=True))
-
-    def _purge(self) -> None:
-        """Collects what earlier removals left, some at a time so that others get their turn."""
-        assert self._table is not None
-        if collect(self._table):
-            self.purge_pending = not purge(self._table)
-        else:
-            self._writer.submit(Job(self._purge, alone=True))
-
-    def _end_reads(self) -> None:
-        if self._table is not None:
-            self._table.close()
-
-    def _end_writes(self) -> None:
-        with ExitStack() as stack:
-            if self._gate is not None:
-                stack.callback(self._gate.close)
-                with suppress(StoreError):  # who is kept waiting for ever must still let go
-                    stack.enter_context(self._gate.entered())
-            for liveness in self._owners.values():
-                liveness.end()
-            self._owners.clear()
-            self._reader.stop().result()
-            self._end_reads()
-
-
-_PARENTS: list[_Engine] = []
+_PARENTS: set[Engine] = set()
 
 
 def _absolute(home: str | os.PathLike[str]) -> Path:
@@ -354,14 +243,28 @@ def _absolute(home: str | os.PathLike[str]) -> Path:
         ) from error
 
 
+async def _recovered(engine: Engine, sid: str) -> bool:
+    """Whether a dead turn of the session was ended just now, so that it must be read again."""
+    try:
+        async with asyncio.timeout(_RECOVERY_PATIENCE):
+            return await _outcome(engine.write(lambda ledger: ledger.recover(sid)))
+    except (TimeoutError, StoreError):
+        return False  # reading goes on while nobody can write
+
+
 async def _outcome(future: Future[T]) -> T:
     """Waits for a job; cancelled, it drops one that has not begun, else waits for it still."""
-    waiter = asyncio.wrap_future(future)
+    waiter = _waiter(future)
     try:
-        return await asyncio.shield(waiter)
+        await asyncio.wait([waiter])
     except asyncio.CancelledError:
         if future.cancel():
             raise
-        with anyio.CancelScope(shield=True):
-            result = await waiter
-        return result  # noqa: RET504  # for the type checker a cancel scope may swallow
+    return await settled(waiter)
+
+
+def _waiter(future: Future[T]) -> asyncio.Future[T]:
+    """The future for this event loop, which logs no error that nobody waits for any more."""
+    waiter = asyncio.wrap_future(future)
+    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return waiter

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dexto_magic.errors import StoreCorruptedError, StoreVersionError
-from dexto_magic.stores.faults import DATABASE, translation
+from dexto_magic.stores.faults import DATABASE, is_fault, translation
 from dexto_magic.stores.keys import SCHEMA_KEY, VERSION
 from dexto_magic.stores.rows import decode
 
@@ -58,8 +58,26 @@ _OWN_SETTINGS = {
 """The settings that diskcache keeps in the file."""
 
 
+_ANYBODY_WRITES = 0o222
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether there is a database that this user may not write.
+
+    Raises:
+        StoreError: The folder cannot be looked into.
+    """
+    path = folder / DATABASE
+    try:
+        return path.exists() and not all(os.access(part, os.W_OK) for part in (folder, path))
+    except OSError as error:
+        raise translation(error, folder) from error
+
+
 def inspect(folder: Path) -> None:
     """Lets pass a database that this version may open, or the lack of one; writes nothing.
+
+    What a killed process left of a first opening passes, too: some of the tables, all empty.
 
     Raises:
         StoreVersionError: A newer version wrote it, and older ones must not touch it.
@@ -69,29 +87,47 @@ def inspect(folder: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
-        connection = _connect(folder)
+        # Alone, it is open in no kernel: none can write here before the gate is free again.
+        connection = _connect(folder, immutable=_is_alone(folder))
         try:
-            schema = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-            if "Cache" not in schema:
-                return
-            settings = {name for (name,) in connection.execute("SELECT key FROM Settings")}
-            rows = connection.execute(
-                "SELECT mode, value FROM Cache WHERE key = ? AND raw = 1", (SCHEMA_KEY,)
-            ).fetchall()
+            strange, entries, version = _contents(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if not is_fault(error):
+            raise
         raise translation(error, folder) from error
-    if rows:
-        _check_version(decode(*rows[0]), path)
+    if version:
+        _check_version(decode(*version[0]), path)
+    if strange:
+        raise _foreign(path, min(map(repr, strange)))
+    if entries and not version:
+        raise _foreign(path, "entries, but not the version of a store")
+
+
+def _contents(connection: sqlite3.Connection) -> tuple[set[Any], list[Any], list[Any]]:
+    """What is in a database: parts that no store has, an entry if there is any, the schema row."""
+    schema = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     strange = {name for name in schema if not name.startswith("sqlite_autoindex_")}
     strange -= _OWN_SCHEMA | _EVICTION_INDEXES
-    strange |= settings - _OWN_SETTINGS
-    if strange:
-        raise StoreCorruptedError(
-            f"{path} is not a store of this package: it holds {min(strange)!r}. It was not opened.",
-            path=str(path),
-        )
+    entries: list[Any] = []
+    version: list[Any] = []
+    if "Cache" in schema:
+        entries = connection.execute("SELECT rowid FROM Cache LIMIT 1").fetchall()
+        version = connection.execute(
+            "SELECT mode, value FROM Cache WHERE key = ? AND raw = 1", (SCHEMA_KEY,)
+        ).fetchall()
+    if "Settings" in schema:
+        settings = {name for (name,) in connection.execute("SELECT key FROM Settings")}
+        strange |= settings - _OWN_SETTINGS
+    return strange, entries, version
+
+
+def _foreign(path: Path, found: str) -> StoreCorruptedError:
+    return StoreCorruptedError(
+        f"{path} is not a store of this package: it holds {found}. It was not opened.",
+        path=str(path),
+    )
 
 
 class ReadOnlyCache:
@@ -105,7 +141,8 @@ class ReadOnlyCache:
     def _sql(self) -> Callable[..., sqlite3.Cursor]:
         """Executes a statement on the calling thread's connection."""
         if not hasattr(self._local, "connection"):
-            self._local.connection = _connect(self._folder)
+            fixed = _is_alone(self._folder) and _is_fixed(self._folder)
+            self._local.connection = _connect(self._folder, immutable=fixed)
         connection: sqlite3.Connection = self._local.connection
         return connection.execute
 
@@ -116,13 +153,26 @@ class ReadOnlyCache:
             del self._local.connection
 
 
-def _connect(folder: Path) -> sqlite3.Connection:
+def _connect(folder: Path, *, immutable: bool) -> sqlite3.Connection:
     uri = (folder / DATABASE).absolute().as_uri() + "?mode=ro"
-    if not os.access(folder, os.W_OK) and not (folder / f"{DATABASE}-wal").exists():
-        # SQLite cannot make its side files here, and needs to be told that it can do without: there
-        # is nothing but the database, and nobody who could change it.
+    if immutable:
+        # Tells SQLite that it can do without its side files, which it would make even for reading.
         uri += "&immutable=1"
     return sqlite3.connect(uri, uri=True, isolation_level=None)
+
+
+def _is_alone(folder: Path) -> bool:
+    """Whether the database is all there is, so that nothing of it stands elsewhere."""
+    return not any((folder / f"{DATABASE}{suffix}").exists() for suffix in ("-wal", "-journal"))
+
+
+def _is_fixed(folder: Path) -> bool:
+    """Whether nobody can change the database as things are.
+
+    Side files made now would have its mode, and outlast that mode with nobody to write them.
+    """
+    mode = (folder / DATABASE).stat().st_mode
+    return not (os.access(folder, os.W_OK) and mode & _ANYBODY_WRITES)
 
 
 def _check_version(schema: Any, path: Path) -> None:

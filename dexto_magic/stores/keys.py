@@ -11,7 +11,8 @@
 ``f:<hash>``            a notebook's path and the sid of its own session
 ``k:<hash>``            a mark of a notebook, and the sids of the sessions that know it
 ``x:<sid>:<epoch>``     rows to collect after a reset or delete; replayed at opening
-``v:schema``            the store's version, and the oldest version that may open it
+``v:schema``            the store's version, its codecs, its generation, and the oldest version that
+                        may open it
 ======================= ========================================================================
 
 sid is opaque and of fixed width, so that no session's range holds another's rows, and no text of

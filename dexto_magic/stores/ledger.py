@@ -24,15 +24,13 @@ from dexto_magic.conversation.session import (
     taken,
 )
 from dexto_magic.errors import StoreCorruptedError
-from dexto_magic.stores import removal, rows
+from dexto_magic.stores import homes, removal, rows
 from dexto_magic.stores.keys import (
     CHANGES,
     SCHEMA_KEY,
     USES,
     VERSION,
     change_key,
-    home_key,
-    mark_key,
     message_key,
     name_key,
     number_of,
@@ -44,9 +42,6 @@ from dexto_magic.stores.keys import (
 from dexto_magic.stores.protocol import Change, Owner
 from dexto_magic.stores.rows import Row
 from dexto_magic.stores.table import Key, Table
-
-_SESSIONS_OF_A_MARK = 8
-"""Copies of a notebook share its cells; the latest so many are told apart."""
 
 _NULL = rows.encode(None)
 
@@ -63,11 +58,14 @@ class _Entry:
 class Ledger:
     """Sessions in a table.
 
-    Methods that write are steps of a transaction which the caller opens; they never wait.
+    Methods that write are steps of a transaction which the caller opens; they never wait. Those
+    that end what began in an earlier transaction are fenced by the epoch and revision that it
+    left. The others read what they change in their own transaction, so that nothing can have
+    moved, and do not move the revision: that would put a running turn out.
 
     Args:
         table: The table.
-        is_alive: Whether an owner is alive; asked inside transactions only.
+        is_alive: Whether an owner is alive.
         now: The clock; UTC.
     """
 
@@ -92,6 +90,8 @@ class Ledger:
 
     def page(self, *, limit: int, cursor: str | None) -> SessionPage:
         """A page of sessions, most recently used first."""
+        if limit == 0:
+            return SessionPage(sessions=(), cursor=cursor)
         first, end = USES
         if cursor is not None:
             end = first + bytes.fromhex(cursor)
@@ -116,6 +116,10 @@ class Ledger:
         newest = messages if limit is None else messages[max(0, len(messages) - limit) :]
         return record, Transcript(session=record.session(), messages=tuple(newest))
 
+    def is_abandoned(self, record: SessionRecord) -> bool:
+        """Whether the record has an open turn whose owner died."""
+        return record.open is not None and not self._is_alive(record.open.owner)
+
     def signal(self, claim: Claim) -> Signal:
         """Whether the claim's turn may go on."""
         with self._table.snapshot():
@@ -139,22 +143,18 @@ class Ledger:
     def home_session(self, notebook: str) -> Session | None:
         """The notebook's own session."""
         with self._table.snapshot():
-            row = self._table.get(home_key(notebook))
-            entry = self._entry(row["sid"]) if row else None
+            entry = self._at_home(notebook)
         return entry.record.session() if entry else None
 
     def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
-        """Whether the session knows one of these marks of its notebook's."""
+        """Whether the session knows one of these marks."""
         return not set(marks).isdisjoint(self._known(session_id).record.marks)
 
     def sessions_of_marks(self, marks: Sequence[str]) -> list[Session]:
-        """Notebooks' own sessions that know one of these marks, the latest used first."""
+        """Sessions that know one of these marks, the latest used first."""
         wanted = set(marks)
         with self._table.snapshot():
-            found = [self._table.get(mark_key(mark)) or {} for mark in wanted]
-            entries = [
-                self._entry(sid) for sid in {sid for row in found for sid in row.get("sids", ())}
-            ]
+            entries = [self._entry(sid) for sid in homes.sids_of(self._table, wanted)]
         known = [entry for entry in entries if entry and not wanted.isdisjoint(entry.record.marks)]
         known.sort(key=lambda entry: entry.use, reverse=True)
         return [entry.record.session() for entry in known]
@@ -164,7 +164,12 @@ class Ledger:
     def initialise(self) -> None:
         """Writes the schema row of a new store; makes its own transaction."""
         if self._table.get(SCHEMA_KEY) is None:
-            schema = {"version": VERSION, "minimum_reader": VERSION, "generation": new_id("gen")}
+            schema = {
+                "version": VERSION,
+                "minimum_reader": VERSION,
+                "codecs": {str(mode): codec for mode, codec in rows.CODECS.items()},
+                "generation": new_id("gen"),
+            }
             with self._table.transaction():
                 self._table.add(SCHEMA_KEY, rows.encode(schema))
 
@@ -201,7 +206,6 @@ class Ledger:
             entry.record, message, owner=owner.id, holder=owner.holder, now=self._now()
         )
         self._append(entry.record, [rows.encode(rows.message_to_json(claim.message))])
-        self._learn_marks(entry.record, record)
         self._put(entry, record, used=True)
         return claim
 
@@ -216,7 +220,10 @@ class Ledger:
         entry = self._entry(claim.sid)
         history.fence(entry.record if entry else None, claim)
         assert entry is not None
-        return self._settle(entry, replies, encoded).record.session()
+        self._append(entry.record, encoded)
+        self._table.delete(partial_key(claim.sid))
+        record = history.settled(entry.record, replies, now=self._now())
+        return self._put(entry, record, used=True).record.session()
 
     def recover(self, sid: str) -> bool:
         """Ends the session's open turn if its owner died; whether that was so."""
@@ -248,26 +255,22 @@ class Ledger:
         self._table.delete(name_key(session_id))
         self._table.delete(session_key(record.sid))
         self._table.delete(use_key(entry.use, record.sid))
-        self._forget_home(record)
+        homes.relearn(self._table, record.sid, before=record.marks, after=())
+        if record.home is not None:
+            homes.leave(self._table, record.home)
         self._changed(entry)
         return _removal(record, deleted=True)
 
     def set_home(self, session_id: str, notebook: str, marks: Sequence[str]) -> Session:
-        """Makes the session the notebook's own."""
+        """Makes the session the notebook's own, in place of the one before."""
         entry = self._known(session_id)
-        row = self._table.get(home_key(notebook))
-        before = self._entry(row["sid"]) if row else None
+        before = self._at_home(notebook)
         if before is not None and before.record.sid != entry.record.sid:
-            self._forget_home(before.record)
-            self._put(before, history.homeless(before.record))
-        if entry.record.home != notebook:
-            self._forget_home(entry.record)
-        sid = entry.record.sid
-        self._table.set(home_key(notebook), rows.encode({"notebook": notebook, "sid": sid}))
-        record = history.at_home(entry.record, notebook, marks)
-        self._learn_marks(entry.record, record)
-        self._put(entry, record)
-        return record.session()
+            self._put(before, history.homeless(before.record, marks))
+        if entry.record.home is not None:
+            homes.leave(self._table, entry.record.home)
+        homes.settle(self._table, notebook, entry.record.sid)
+        return self._put(entry, history.at_home(entry.record, notebook, marks)).record.session()
 
     # -- rows ------------------------------------------------------------------------------------
 
@@ -286,6 +289,10 @@ class Ledger:
         if row is None:
             return None
         return _Entry(rows.record_from_json(row), use=row["use"], change=row["change"])
+
+    def _at_home(self, notebook: str) -> _Entry | None:
+        sid = homes.sid_at_home(self._table, notebook)
+        return None if sid is None else self._entry(sid)
 
     def _rows(self, record: SessionRecord, start: int, end: int) -> list[Any]:
         found = self._table.get_range(
@@ -309,22 +316,23 @@ class Ledger:
         for number, row in enumerate(encoded, start=record.rows):
             self._table.add(message_key(record.sid, record.epoch, number), row)
 
-    def _settle(self, entry: _Entry, replies: Sequence[Message], encoded: Sequence[Row]) -> _Entry:
-        self._append(entry.record, encoded)
-        self._table.delete(partial_key(entry.record.sid))
-        return self._put(entry, history.settled(entry.record, replies, now=self._now()), used=True)
-
     def _recovered(self, entry: _Entry) -> _Entry:
-        mark = entry.record.open
-        if mark is None or self._is_alive(mark.owner):
+        """The entry, after its open turn was ended if the owner died; else that same entry."""
+        record = entry.record
+        if not self.is_abandoned(record):
             return entry
-        row = self._table.get(partial_key(entry.record.sid))
+        row = self._table.get(partial_key(record.sid))
         partial = None if row is None else rows.partial_from_json(row)
-        reply = history.crashed(entry.record, partial, now=self._now())
-        return self._settle(entry, [reply], [rows.encode(rows.message_to_json(reply))])
+        reply = history.crashed(record, partial, now=self._now())
+        self._append(record, [rows.encode(rows.message_to_json(reply))])
+        self._table.delete(partial_key(record.sid))
+        # Who only looks at a session has not used it: its last use is the turn that died.
+        settled = history.settled(record, [reply], now=record.used_at)
+        return self._put(entry, settled)
 
     def _put(self, entry: _Entry, record: SessionRecord, *, used: bool = False) -> _Entry:
-        """Writes the record, and moves its rows of change and, if it was used, of recency."""
+        """Writes the record, and moves what leads to it: by change, by marks, and by use if used."""
+        homes.relearn(self._table, record.sid, before=entry.record.marks, after=record.marks)
         change = self._changed(entry)
         use = entry.use
         if used:
@@ -347,24 +355,6 @@ class Ledger:
     def _move(self, old: Key, new: Key) -> None:
         if not self._table.move(old, new):
             self._table.add(new, _NULL)
-
-    def _learn_marks(self, before: SessionRecord, record: SessionRecord) -> None:
-        """Lets the marks that are new to the session lead to it, with others that know them."""
-        for mark in set(record.marks) - set(before.marks):
-            row = self._table.get(mark_key(mark)) or {"mark": mark, "sids": []}
-            sids = [*row["sids"], record.sid][-_SESSIONS_OF_A_MARK:]
-            self._table.set(mark_key(mark), rows.encode(row | {"sids": sids}))
-
-    def _forget_home(self, record: SessionRecord) -> None:
-        for mark in record.marks:
-            row = self._table.get(mark_key(mark))
-            sids = [sid for sid in row["sids"] if sid != record.sid] if row else []
-            if sids:
-                self._table.set(mark_key(mark), rows.encode(row | {"sids": sids}))
-            else:
-                self._table.delete(mark_key(mark))
-        if record.home is not None:
-            self._table.delete(home_key(record.home))
 
 
 def _removal(record: SessionRecord, *, deleted: bool) -> Removal:

@@ -8,12 +8,11 @@ file that is unlinked while it is held lets two in.
 from __future__ import annotations
 
 import errno
-import functools
+import fcntl
 import os
 import re
 import socket
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from filelock import lock_descriptor, unlock_descriptor
 from dexto_magic.conversation.messages import new_id
 from dexto_magic.errors import StoreBusyError, StoreError
 from dexto_magic.stores.faults import translation
+from dexto_magic.stores.forks import Descriptor
 from dexto_magic.stores.protocol import Owner
 
 _FIRST_DELAY = 0.0005
@@ -51,9 +51,8 @@ class Gate:
     def __init__(self, path: Path, *, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._file = Descriptor(path, os.O_RDWR | os.O_CREAT)
         self._name = f"{_process()}\n".encode()
-        _close_in_forked_children(self)
 
     @contextmanager
     def entered(self, *, given_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
@@ -71,19 +70,19 @@ class Gate:
             self._sign()
             yield True
         finally:
-            unlock_descriptor(self._fd)
+            unlock_descriptor(self._file.number)
 
     def _sign(self) -> None:
         try:
-            os.pwrite(self._fd, self._name, 0)
-            os.ftruncate(self._fd, len(self._name))
+            os.pwrite(self._file.number, self._name, 0)
+            os.ftruncate(self._file.number, len(self._name))
         except OSError as error:
             raise translation(error, self._path.parent) from error
 
     def _wait(self, given_up: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self._timeout
         delay = _FIRST_DELAY
-        while not lock_descriptor(self._fd, blocking=False):
+        while not lock_descriptor(self._file.number, blocking=False):
             if given_up():
                 return False
             if time.monotonic() > deadline:
@@ -102,11 +101,11 @@ class Gate:
     def holder(self) -> str:
         """Who was in last, in words."""
         with suppress(UnicodeDecodeError):
-            return os.pread(self._fd, 300, 0).decode().strip() or "an unknown process"
+            return os.pread(self._file.number, 300, 0).decode().strip() or "an unknown process"
         return "an unknown process"
 
     def _check_place(self) -> None:
-        held = os.fstat(self._fd)
+        held = os.fstat(self._file.number)
         try:
             there = self._path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -120,14 +119,7 @@ class Gate:
 
     def close(self) -> None:
         """Lets go of the file."""
-        _INHERITED.discard(self)
-        self.close_inherited()
-
-    def close_inherited(self) -> None:
-        """Closes the descriptor without unlocking, which in a forked child would free the parent's."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file.close()
 
 
 class Liveness:
@@ -146,31 +138,24 @@ class Liveness:
     def __init__(self, folder: Path, label: str) -> None:
         self.owner = Owner(id=new_id("own"), holder=f"{label} ({_process()})")
         self._path = _lock_file(folder, self.owner.id)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._fd = os.open(self._path, flags, 0o600)
+            self._file = Descriptor(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as error:
             raise translation(error, folder.parent) from error
-        lock_descriptor(self._fd, blocking=False)
-        _close_in_forked_children(self)
+        lock_descriptor(self._file.number, blocking=False)
 
     def end(self) -> None:
-        """Ends the owner. Its file can go: the name is never used again."""
-        _INHERITED.discard(self)
-        self._path.unlink(missing_ok=True)
-        self.close_inherited()
-
-    def close_inherited(self) -> None:
-        """Closes the descriptor without unlocking, which in a forked child would free the parent's."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """Ends the owner, also outside the gate. Its file can go: the name is never used again."""
+        with suppress(OSError):  # a folder that is gone, or no longer ours, keeps no owner alive
+            self._path.unlink()
+        self._file.close()
 
 
 def is_alive(folder: Path, owner_id: str) -> bool:
-    """Whether the owner still holds its lock. To be called inside the gate only.
+    """Whether the owner still holds its lock.
 
-    Two who try the lock of a dead owner at the same moment would each take the other for it.
+    Those who ask share a lock for a moment, so none takes another for the owner: it can be asked at
+    any time, outside the gate too.
 
     Raises:
         StoreError: Nobody can tell.
@@ -179,16 +164,19 @@ def is_alive(folder: Path, owner_id: str) -> bool:
         return False  # no owner has such an id, and it must not become part of a path
     try:
         fd = os.open(_lock_file(folder, owner_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            # filelock's locks are of the same kind, but never shared.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        finally:
+            os.close(fd)
+    except BlockingIOError:
+        return True
     except OSError as error:
         if error.errno in _NO_LOCK_FILE:
             return False
-        raise translation(
-            error, folder.parent
-        ) from error  # nobody is dead for want of a descriptor
-    try:
-        return not lock_descriptor(fd, blocking=False)
-    finally:
-        os.close(fd)
+        # Nobody is dead for want of a descriptor.
+        raise translation(error, folder.parent) from error
+    return False
 
 
 def sweep(folder: Path) -> None:
@@ -205,22 +193,3 @@ def _lock_file(folder: Path, owner_id: str) -> Path:
 
 def _process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-_INHERITED: weakref.WeakSet[Gate | Liveness] = weakref.WeakSet()
-"""What a forked child must close: a descriptor shared with it keeps its lock alive."""
-
-
-def _close_in_forked_children(held: Gate | Liveness) -> None:
-    _register_at_fork()
-    _INHERITED.add(held)
-
-
-@functools.cache
-def _register_at_fork() -> None:
-    def close_inherited() -> None:
-        for held in list(_INHERITED):
-            held.close_inherited()
-        _INHERITED.clear()
-
-    os.register_at_fork(after_in_child=close_inherited)

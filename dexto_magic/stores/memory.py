@@ -79,10 +79,13 @@ class MemoryStore(Store):
         return self._put(record, used=True)
 
     async def get(self, session_id: str) -> Session | None:
-        sid = self._sids.get(session_id)
-        return None if sid is None else self._records[sid].session()
+        if session_id not in self._sids:
+            return None
+        return self._recovered(self._record(session_id)).session()
 
     async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
+        if limit == 0:
+            return SessionPage(sessions=(), cursor=cursor)
         before = math.inf if cursor is None else int(cursor, 16)
         older = [sid for sid in self._newest_first() if self._uses[sid] < before]
         page = older[:limit]
@@ -124,7 +127,10 @@ class MemoryStore(Store):
 
     async def settle(self, claim: Claim, rows: Sequence[Message]) -> Session:
         record = history.fence(self._records.get(claim.sid), claim)
-        return self._settle(record, history.rows_of(claim, rows))
+        replies = history.rows_of(claim, rows)
+        self._partials.pop(record.sid, None)
+        self._rows[record.sid].extend(replies)
+        return self._put(history.settled(record, replies, now=self._now()), used=True)
 
     async def watch(self, claim: Claim) -> Signal:
         return history.signal(self._records.get(claim.sid), claim)
@@ -169,7 +175,7 @@ class MemoryStore(Store):
         record = self._record(session_id)
         before = self._homes.get(notebook)
         if before is not None and before != record.sid:
-            self._put(history.homeless(self._records[before]))
+            self._put(history.homeless(self._records[before], marks))
         if record.home is not None:
             del self._homes[record.home]
         self._homes[notebook] = record.sid
@@ -196,14 +202,11 @@ class MemoryStore(Store):
     def _recovered(self, record: SessionRecord) -> SessionRecord:
         if record.open is None or record.open.owner in self._owners:
             return record
-        row = history.crashed(record, self._partials.get(record.sid), now=self._now())
-        self._settle(record, [row])
+        row = history.crashed(record, self._partials.pop(record.sid, None), now=self._now())
+        self._rows[record.sid].append(row)
+        # Who only looks at a session has not used it: its last use is the turn that died.
+        self._put(history.settled(record, [row], now=record.used_at))
         return self._records[record.sid]
-
-    def _settle(self, record: SessionRecord, rows: Sequence[Message]) -> Session:
-        self._partials.pop(record.sid, None)
-        self._rows[record.sid].extend(rows)
-        return self._put(history.settled(record, rows, now=self._now()), used=True)
 
     def _put(self, record: SessionRecord, *, used: bool = False) -> Session:
         self._records[record.sid] = record

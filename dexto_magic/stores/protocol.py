@@ -57,11 +57,14 @@ class Store(Protocol):
         ...
 
     async def open(self) -> None:
-        """Makes it usable; does nothing if it is open."""
+        """Makes it usable; does nothing if it is open. Who calls it meanwhile waits, too."""
         ...
 
     async def close(self) -> None:
-        """Lets go of everything; does nothing if it is closed."""
+        """Lets go of everything, whatever has become of the place; does nothing if it is closed.
+
+        It can be opened again.
+        """
         ...
 
     async def join(self, label: str) -> Owner:
@@ -69,7 +72,10 @@ class Store(Protocol):
         ...
 
     async def leave(self, owner: Owner) -> None:
-        """Ends an owner; a turn that it left open counts as crashed."""
+        """Ends an owner; a turn that it left open counts as crashed.
+
+        Does nothing if it has ended, as it has when the store was closed.
+        """
         ...
 
     async def create(
@@ -83,17 +89,21 @@ class Store(Protocol):
         ...
 
     async def get(self, session_id: str) -> Session | None:
-        """The session, or ``None``."""
+        """The session, or ``None``; a turn of it whose owner died is ended first."""
         ...
 
     async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
-        """A page of sessions, most recently used first; ``cursor`` from the page before."""
+        """A page of sessions, most recently used first; ``cursor`` from the page before.
+
+        A page of none (``limit`` 0) has the cursor that was given, so that nothing is skipped.
+        """
         ...
 
     async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
         """The messages in view, in order, or the newest ``limit`` of them.
 
-        A turn whose owner died is ended first, with what was saved of it.
+        A turn whose owner died is ended first, with what was saved of it. That is no use of the
+        session: it stays where it is among the others.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -175,6 +185,8 @@ class Store(Protocol):
         """Makes it the notebook's own session, in place of the one before; it knows these marks.
 
         A mark is what a notebook is recognised by, such as ``history.cell_mark`` of a cell's id.
+        A session keeps those that it knows when it moves from one home to another. The one before
+        keeps all but these: it has no home any more, but they still lead to it.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -186,7 +198,7 @@ class Store(Protocol):
         ...
 
     async def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
-        """Whether the session, being some notebook's own, knows one of these marks.
+        """Whether the session knows one of these marks, by its home or by one that it had.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -194,5 +206,9 @@ class Store(Protocol):
         ...
 
     async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
-        """Notebooks' own sessions that know one of these marks, the latest used first."""
+        """Sessions that know one of these marks, the latest used first.
+
+        Notebooks' own, and those that were before another took their place: their ``home`` is
+        ``None``.
+        """
         ...

@@ -18,10 +18,12 @@ _AT_ONCE = 2000
 
 
 def condemn(table: Table, record: SessionRecord) -> None:
-    """Leaves a tombstone for the rows of the record's epoch; a step of the caller's transaction."""
-    if record.rows:
-        key = tombstone_key(record.sid, record.epoch)
-        table.add(key, rows.encode(record.rows))
+    """Leaves a tombstone for the rows of the record's epoch; a step of the caller's transaction.
+
+    Also where there are none: the record itself holds text, which must leave the log, too.
+    """
+    key = tombstone_key(record.sid, record.epoch)
+    table.add(key, rows.encode(record.rows))
 
 
 def collect(table: Table) -> bool:
@@ -51,4 +53,4 @@ def purge(table: Table) -> bool:
     with table.transaction():
         for key in tombstones:
             table.delete(key)
-    return True
+    return len(tombstones) < _AT_ONCE

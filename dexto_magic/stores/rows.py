@@ -28,6 +28,9 @@ MODE_JSON = 74
 MODE_EXACT = 75
 """Written by the standard library: what orjson would change or refuse."""
 
+CODECS = {MODE_JSON: "orjson", MODE_EXACT: "json"}
+"""Who reads which mode, as the schema row says it to other programs and later versions."""
+
 _INT64 = range(-(2**63), 2**63)
 
 _MISREAD = (AttributeError, KeyError, TypeError, ValueError)

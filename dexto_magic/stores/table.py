@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import diskcache
 
 from dexto_magic.errors import StoreCorruptedError, StoreError
-from dexto_magic.stores.faults import DATABASE, read_only, translation
+from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
 from dexto_magic.stores.inspection import ReadOnlyCache
 from dexto_magic.stores.rows import Row, decode, decode_all
 
@@ -96,8 +96,12 @@ class Table:
             # SQLite gives its side files the mode of the database.
             os.close(os.open(folder / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
-            self._inode = (folder / DATABASE).stat().st_ino
-            self._verify_settings()
+            try:
+                self._inode = (folder / DATABASE).stat().st_ino
+                self._verify_settings()
+            except BaseException:
+                self._cache.close()
+                raise
 
     def _verify_settings(self) -> None:
         for name, wanted in SETTINGS.items():
@@ -248,7 +252,8 @@ class Table:
 
     def close(self) -> None:
         """Closes the connection of the calling thread."""
-        self._cache.close()
+        with self.translated():
+            self._cache.close()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -261,4 +266,6 @@ class Table:
             # What ``transact`` makes of any failure to begin; SQLite's own error is its context.
             raise translation(error.__context__ or error, self._folder) from error
         except (sqlite3.Error, OSError) as error:
+            if not is_fault(error):
+                raise
             raise translation(error, self._folder) from error

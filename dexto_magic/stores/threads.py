@@ -7,11 +7,8 @@ the event loop, and commits together what waits together.
 
 from __future__ import annotations
 
-import functools
-import os
 import queue
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -19,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from dexto_magic.errors import StoreError
+from dexto_magic.stores.forks import new_lock
 from dexto_magic.stores.locks import Gate
 from dexto_magic.stores.table import Table
 
@@ -58,21 +56,22 @@ class Worker:
     Args:
         name: The thread's name.
         handle: What to do with a batch; it settles every future, and holds ``lock`` while it uses
-            the database.
-        at_end: What to do last, on the same thread.
+            the database, but not while it waits.
+        at_end: What to do last, on the same thread; it does as much.
+
+    Attributes:
+        lock: Held while the thread is in the database; the process forks only while it is free.
     """
 
     def __init__(
         self, name: str, handle: Callable[[list[Job[Any]]], None], at_end: Callable[[], None]
     ) -> None:
-        self.lock = threading.Lock()
+        self.lock = new_lock()
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._handle = handle
         self._at_end = at_end
         self._over = False
         self._ended: Future[None] = Future()
-        _register_at_fork()
-        _WORKERS.add(self)
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, job: Job[T]) -> Future[T]:
@@ -182,27 +181,3 @@ def _step(job: Job[Any], table: Table) -> tuple[Job[Any], Any, BaseException | N
         raise
     except BaseException as error:  # noqa: BLE001  # the waiter is told, whatever it is
         return job, None, error
-
-
-_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
-
-
-@functools.cache
-def _register_at_fork() -> None:
-    """Lets a process fork only while no thread is inside SQLite.
-
-    A child that is forked while another thread holds SQLite's mutexes finds them held for ever
-    (measured: 5 of 60 such children hung).
-    """
-    held: list[threading.Lock] = []
-
-    def wait() -> None:
-        held.extend(worker.lock for worker in list(_WORKERS))
-        for lock in held:
-            lock.acquire()
-
-    def go_on() -> None:
-        while held:
-            held.pop().release()
-
-    os.register_at_fork(before=wait, after_in_parent=go_on, after_in_child=go_on)

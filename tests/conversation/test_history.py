@@ -365,15 +365,16 @@ def test_a_session_at_home_learns_its_cells_once_each():
     assert (record.home, record.marks) == ("/a.ipynb", ("c2", "c3", "c1"))
 
 
-def test_a_new_home_has_other_cells():
-    record = at_home(FULL, "/other.ipynb", ["x"])
-    assert (record.home, record.marks) == ("/other.ipynb", ("x",))
+def test_what_a_session_is_recognised_by_moves_with_it_to_a_new_home():
+    record = at_home(FULL, "/other.ipynb", ["cell x"])
+    assert record.home == "/other.ipynb"
+    assert record.marks == ("cell c1", "cell c2", "cell x")
     assert changed(FULL, record) == {"home", "marks"}
 
 
-def test_a_session_without_a_home_knows_no_cells():
-    record = homeless(FULL)
-    assert (record.home, record.marks) == (None, ())
+def test_a_session_that_loses_its_home_keeps_the_marks_that_the_next_does_not_take():
+    record = homeless(FULL, ["cell c2", "cell c3"])
+    assert (record.home, record.marks) == (None, ("cell c1",))
     assert changed(FULL, record) == {"home", "marks"}
 
 

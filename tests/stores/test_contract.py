@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from dexto_magic.conversation.history import KNOWN_MARKS
 from dexto_magic.conversation.messages import Attachment, Message, Origin, ToolCall, Usage
+from dexto_magic.conversation.session import SessionPage
 from dexto_magic.errors import (
     SessionBusyError,
     SessionError,
@@ -14,6 +16,10 @@ from dexto_magic.errors import (
 from tests.support.messages import assistant, from_cell, user
 
 pytestmark = pytest.mark.anyio
+
+
+MOMENTS = [0, 1, 2, 5, 10, *range(20, 400, 20), 600, 800, 1000]
+"""Turns of the event loop until a call is cancelled: before it begins, in its midst, at its end."""
 
 
 async def say(store, owner, session_id, prompt, answer="Hi."):
@@ -159,6 +165,19 @@ async def test_a_page_goes_on_where_it_ended_though_sessions_move_or_go(store, o
     assert await names(store, cursor=page.cursor) == ["s2", "s1", "s0"]
 
 
+async def test_a_page_of_none_skips_nothing(store):
+    assert await store.list(limit=0) == SessionPage(sessions=(), cursor=None)
+    for n in range(3):
+        await store.create(f"s{n}")
+    page = await store.list(limit=0)
+    assert page.sessions == ()
+    assert await names(store, cursor=page.cursor) == ["s2", "s1", "s0"]
+    first = await store.list(limit=1)
+    page = await store.list(limit=0, cursor=first.cursor)
+    assert page.sessions == ()
+    assert await names(store, cursor=page.cursor) == ["s1", "s0"]
+
+
 async def test_an_open_turn_keeps_others_out_and_says_who_holds_it(store, owner):
     await store.create("eda")
     await store.claim("eda", user("one"), owner)
@@ -211,6 +230,30 @@ async def test_a_turn_whose_owner_is_gone_with_nothing_saved_has_failed(store):
     _, failed, again = (await store.transcript("eda")).messages
     assert (failed.content, failed.status, failed.reason) == ("", "failed", "crashed")
     assert again.content == "again"
+
+
+async def test_a_session_counts_what_was_written_for_a_turn_whose_owner_is_gone(store):
+    """Whichever way one looks at it first."""
+    for name in ("got", "read"):
+        await store.create(name)
+        owner = await store.join("will die")
+        await store.claim(name, user("question"), owner)
+        await store.leave(owner)
+    assert (await store.get("got")).message_count == 2
+    assert (await store.transcript("read")).session.message_count == 2
+    assert (await store.get("read")).message_count == 2
+
+
+async def test_to_look_at_a_session_whose_turn_died_is_no_use_of_it(store):
+    await store.create("died")
+    owner = await store.join("will die")
+    await store.claim("died", user("question"), owner)
+    used = (await store.list(limit=1)).sessions[0].updated_at
+    await store.create("later")
+    await store.leave(owner)
+    assert len(await texts(store, "died")) == 2
+    assert (await store.get("died")).updated_at == used
+    assert await names(store) == ["later", "died"]
 
 
 async def test_what_was_saved_of_an_earlier_turn_is_not_taken_for_a_later_one(store):
@@ -384,11 +427,71 @@ async def test_marks_that_two_notebooks_share_lead_to_both(store):
     assert [s.id for s in await store.sessions_of_marks(["cell c1"])] == ["original"]
 
 
-async def test_a_cancelled_call_has_either_done_nothing_or_told_its_result(store, owner):
+async def test_a_session_that_loses_its_home_keeps_the_marks_that_the_next_one_does_not_take(store):
+    """As when a new file takes the path of a notebook that goes on under another name."""
+    for name in ("before", "after"):
+        await store.create(name)
+    await store.set_home("before", "/a.ipynb", ["cell 1", "cell 2", "kernel k"])
+    await store.set_home("after", "/a.ipynb", ["cell 2", "cell 3"])
+    assert (await store.home_session("/a.ipynb")).id == "after"
+    (found,) = await store.sessions_of_marks(["cell 1", "kernel k"])
+    assert (found.id, found.home) == ("before", None)
+    assert await store.knows_marks("before", ["cell 1"])
+    assert not await store.knows_marks("before", ["cell 2"])
+    assert [s.id for s in await store.sessions_of_marks(["cell 2"])] == ["after"]
+    assert {s.id for s in await store.sessions_of_marks(["cell 1", "cell 3"])} == {
+        "before",
+        "after",
+    }
+    await store.delete("before")
+    assert await store.sessions_of_marks(["cell 1", "kernel k"]) == []
+
+
+async def test_a_session_that_moves_to_another_home_keeps_its_marks(store):
+    await store.create("own")
+    await store.set_home("own", "/a.ipynb", ["cell 1"])
+    moved = await store.set_home("own", "/b.ipynb", ["cell 2"])
+    assert moved.home == "/b.ipynb"
+    assert await store.home_session("/a.ipynb") is None
+    for mark in ("cell 1", "cell 2"):
+        assert await store.knows_marks("own", [mark])
+        assert [s.id for s in await store.sessions_of_marks([mark])] == ["own"]
+    await store.set_home("own", "/b.ipynb", ["cell 2"])
+    assert (await store.home_session("/b.ipynb")).id == "own"
+    await store.delete("own")
+    assert await store.sessions_of_marks(["cell 1", "cell 2"]) == []
+
+
+async def test_a_session_without_a_home_can_have_its_home_and_marks_again(store):
+    for name in ("one", "two"):
+        await store.create(name)
+    await store.set_home("one", "/a.ipynb", ["cell 1"])
+    await store.set_home("two", "/a.ipynb", ["cell 1"])
+    assert [s.id for s in await store.sessions_of_marks(["cell 1"])] == ["two"]
+    await store.set_home("one", "/a.ipynb", ["cell 1"])
+    assert [s.id for s in await store.sessions_of_marks(["cell 1"])] == ["one"]
+    assert (await store.get("two")).home is None
+
+
+async def test_marks_beyond_those_that_a_session_remembers_lead_nowhere(store):
+    await store.create("own")
+    await store.set_home("own", "/a.ipynb", [f"cell {n}" for n in range(KNOWN_MARKS)])
+    await store.set_home("own", "/a.ipynb", ["cell new"])
+    assert await store.sessions_of_marks(["cell 0"]) == []
+    for mark in ("cell 1", "cell new"):
+        assert [s.id for s in await store.sessions_of_marks([mark])] == ["own"]
+
+
+@pytest.mark.parametrize("turns", MOMENTS)
+async def test_a_cancelled_call_has_either_done_nothing_or_told_its_result(store, owner, turns):
+    """Cancelled after so many turns of the event loop, and again at each one from there on."""
     await store.create("eda")
     task = asyncio.create_task(store.claim("eda", user("one"), owner))
-    await asyncio.sleep(0)
-    task.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
     try:
         claim = await task
     except asyncio.CancelledError:
@@ -396,3 +499,35 @@ async def test_a_cancelled_call_has_either_done_nothing_or_told_its_result(store
     else:
         await store.settle(claim, [assistant()])
         assert await texts(store, "eda") == ["one", "Hi."]
+
+
+@pytest.mark.parametrize("verb", ["reset", "delete"])
+@pytest.mark.parametrize("turns", MOMENTS)
+async def test_a_cancelled_removal_has_either_done_nothing_or_told_its_result(
+    store, owner, verb, turns
+):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    task = asyncio.create_task(getattr(store, verb)("eda"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    try:
+        removal = await task
+    except asyncio.CancelledError:
+        assert await texts(store, "eda") == ["one", "Hi."]
+    else:
+        assert removal.message_count == 2
+        session = await store.get("eda")
+        assert session is None if verb == "delete" else session.message_count == 0
+
+
+async def test_an_owner_can_leave_twice_and_after_the_store_was_closed(store):
+    owner = await store.join("a test")
+    await store.leave(owner)
+    await store.leave(owner)
+    other = await store.join("a test")
+    await store.close()
+    await store.leave(other)

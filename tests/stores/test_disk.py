@@ -1,6 +1,8 @@
 """What only the durable store does: outlive processes, keep to itself, delete for good."""
 
 import asyncio
+import gc
+import json
 import os
 import pickle
 import signal
@@ -8,13 +10,15 @@ import sqlite3
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 
 import diskcache
 import pytest
 
+from dexto_magic.conversation.history import KNOWN_MARKS
 from dexto_magic.errors import (
     SessionBusyError,
+    SessionExistsError,
     StoreBusyError,
     StoreCorruptedError,
     StoreError,
@@ -24,9 +28,11 @@ from dexto_magic.errors import (
 )
 from dexto_magic.stores import rows
 from dexto_magic.stores.disk import DiskStore, _outcome
+from dexto_magic.stores.locks import Gate
 from dexto_magic.stores.table import SETTINGS
 from tests.support.messages import assistant, user
 from tests.support.processes import heard, in_child, kill, python
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +58,13 @@ def until_taken(engine):
     """Waits until the writer has taken what was submitted, and so waits at the gate itself."""
     while not engine._writer._jobs.empty():
         pass
+
+
+@contextmanager
+def gate_of_another(store):
+    """Holds the gate as another process would."""
+    with closing(Gate(store._home / "gate.lock", timeout=30)) as gate, gate.entered():
+        yield
 
 
 async def table_of(store):
@@ -112,6 +125,17 @@ async def test_a_killed_processs_turn_is_busy_before_and_recovered_after(disk):
     assert (reply.content, reply.status, reply.reason) == ("half", "stopped", "crashed")
     claim = await disk.claim("eda", user("again"), survivor)
     assert claim.message.turn == 2
+
+
+async def test_to_read_a_session_that_another_process_is_answering_takes_no_gate(disk):
+    await disk.create("eda")
+    with python(TURN_LEFT_OPEN, disk.location) as process:
+        heard(process)
+        engine = await disk._running()
+        engine.write = lambda _: pytest.fail("reading has written")
+        with gate_of_another(disk):
+            assert await texts(disk, "eda") == ["question"]
+            assert (await disk.get("eda")).message_count == 1
 
 
 async def test_a_cancel_reaches_the_process_that_runs_the_turn(disk):
@@ -297,6 +321,53 @@ async def test_a_write_that_waits_can_be_cancelled_and_then_never_happens(disk):
     assert await disk.get("eda") is None
 
 
+async def test_a_write_that_has_begun_tells_its_result_however_often_it_is_cancelled(disk):
+    """A program that goes around the gate keeps the commit waiting meanwhile."""
+    await disk.create("eda")
+    owner = await disk.join("test")
+    intruder = sqlite3.connect(database(disk), isolation_level=None)
+    intruder.execute("BEGIN IMMEDIATE")
+    engine, jobs = await disk._running(), []
+    write = engine.write
+    engine.write = lambda step: jobs.append(write(step)) or jobs[-1]
+    claiming = asyncio.create_task(disk.claim("eda", user("question"), owner))
+    await until(lambda: jobs and jobs[0].running())
+    for _ in range(5):
+        claiming.cancel()
+        await asyncio.sleep(0)
+    assert not claiming.done()
+    intruder.execute("ROLLBACK")
+    intruder.close()
+    await disk.settle(await claiming, [assistant("answer")])
+    assert await texts(disk, "eda") == ["question", "answer"]
+
+
+async def test_a_write_that_fails_after_it_was_cancelled_says_so_once(disk):
+    """To who called it, and to no log."""
+    await disk.create("eda")
+    logged = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+    intruder = sqlite3.connect(database(disk), isolation_level=None)
+    intruder.execute("BEGIN IMMEDIATE")
+    engine, jobs = await disk._running(), []
+    write = engine.write
+    engine.write = lambda step: jobs.append(write(step)) or jobs[-1]
+    creating = asyncio.create_task(disk.create("eda"))
+    await until(lambda: jobs and jobs[0].running())
+    for _ in range(3):
+        creating.cancel()
+        await asyncio.sleep(0)
+    intruder.execute("ROLLBACK")
+    intruder.close()
+    with pytest.raises(SessionExistsError):
+        await creating
+    await disk.create("other")  # as the writing thread remembers what it did last
+    del creating
+    jobs.clear()
+    gc.collect()
+    assert logged == []
+
+
 async def test_a_program_that_goes_around_the_gate_is_reported(tmp_path):
     store = DiskStore(tmp_path / "store", timeout=0.1)
     await store.open()
@@ -436,6 +507,56 @@ async def test_a_file_with_foreign_parts_is_not_opened(disk, plant):
     assert database(disk).read_bytes() == before
 
 
+def foreign_tables(folder):
+    with closing(sqlite3.connect(folder / "cache.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE bookmarks (url)")
+
+
+def foreign_cache(folder):
+    with closing(diskcache.Cache(str(folder))) as cache:
+        cache["somebody"] = "else's"
+
+
+@pytest.mark.parametrize("make", [foreign_tables, foreign_cache])
+async def test_a_database_of_somebody_else_is_refused_untouched_at_the_first_opening(
+    tmp_path, make
+):
+    store = DiskStore(tmp_path / "store")
+    folder = database(store).parent
+    folder.mkdir(parents=True)
+    make(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for _ in range(2):
+        with pytest.raises(StoreCorruptedError, match="not a store of this package"):
+            await store.open()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("kept", ["nothing", "settings", "no rows"])
+async def test_what_a_kill_left_of_a_first_opening_is_opened(tmp_path, disk, kept):
+    """diskcache makes its parts one by one, and the schema row comes last."""
+    await disk.close()
+    raw(disk, "DELETE FROM Cache")
+    if kept != "no rows":
+        raw(disk, "DROP TABLE Cache")
+    if kept == "nothing":
+        raw(disk, "DROP TABLE Settings")
+    await disk.open()
+    await disk.create("eda")
+    assert (await disk.get("eda")).id == "eda"
+
+
+async def test_a_store_says_how_it_is_to_be_read(disk):
+    ((data,),) = raw(disk, "SELECT value FROM Cache WHERE key = 'v:schema'")
+    schema = json.loads(data)
+    assert schema.pop("generation").startswith("gen_")
+    assert schema == {
+        "version": 1,
+        "minimum_reader": 1,
+        "codecs": {"74": "orjson", "75": "json"},
+    }
+
+
 async def test_a_store_of_a_newer_version_is_not_touched(disk):
     await disk.close()
     newer = rows.encode({"version": 9, "minimum_reader": 9, "generation": "g"})
@@ -539,10 +660,10 @@ def files_with(store, text):
     ]
 
 
-async def fill_with_secret(disk):
+async def fill_with_secret(disk, *, turns=300):
     owner = await disk.join("test")
     await disk.create("eda", system=f"system {SECRET}")
-    for n in range(300):
+    for n in range(turns):
         claim = await disk.claim("eda", user(f"{n} {SECRET} " * 5), owner)
         await disk.save_partial(claim, assistant(f"{n} {SECRET} " * 50, usage=None))
         await disk.settle(claim, [assistant(f"{n} {SECRET} " * 100)])
@@ -564,6 +685,71 @@ async def test_after_a_reset_the_text_is_in_no_file(disk):
     await disk.update("eda", system="")
     await disk.reset("eda")
     assert files_with(disk, SECRET) == []
+
+
+async def test_after_a_removal_no_text_of_a_session_without_messages_is_in_a_file(disk):
+    await disk.create(f"unused {SECRET}", system=f"system {SECRET}")
+    assert files_with(disk, SECRET)
+    assert (await disk.delete(f"unused {SECRET}")).purge_pending is False
+    assert files_with(disk, SECRET) == []
+
+
+async def test_after_a_reset_and_a_delete_no_text_of_the_session_is_in_a_file(disk):
+    owner = await disk.join("test")
+    await disk.create("eda", system=f"system {SECRET}")
+    await disk.settle(await disk.claim("eda", user(SECRET), owner), [assistant(SECRET)])
+    await disk.reset("eda")
+    assert files_with(disk, SECRET), "the system prompt is kept"
+    await disk.delete("eda")
+    assert files_with(disk, SECRET) == []
+
+
+async def test_a_removal_of_an_empty_session_says_so_if_a_reader_delays_its_purge(disk):
+    with closing(sqlite3.connect(database(disk), isolation_level=None)) as reader:
+        await disk.create("eda", system=SECRET)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM Cache").fetchall()
+        assert (await disk.reset("eda")).purge_pending is True
+        assert (await disk.delete("eda")).purge_pending is True
+        assert files_with(disk, SECRET)
+    assert (await disk.delete((await disk.create("other")).id)).purge_pending is False
+    assert files_with(disk, SECRET) == []
+
+
+@pytest.mark.parametrize("verb", ["reset", "delete"])
+async def test_a_removal_that_is_cancelled_halfway_says_what_it_did_and_is_finished(disk, verb):
+    await fill_with_secret(disk, turns=10)
+    await disk.update("eda", system="")
+    engine = await disk._running()
+    purge, held = engine.purge, gate_of_another(disk)
+
+    def cancelled_meanwhile():
+        held.__enter__()  # so that the purge cannot begin before it is dropped
+        removing.cancel()
+        return purge()
+
+    engine.purge = cancelled_meanwhile
+    removing = asyncio.create_task(getattr(disk, verb)("eda"))
+    removal = await removing
+    assert (removal.deleted, removal.message_count) == (verb == "delete", 21)
+    assert removal.purge_pending is True
+    assert files_with(disk, SECRET)
+    held.__exit__(None, None, None)
+    await until(lambda: not engine.purge_pending)
+    assert files_with(disk, SECRET) == []
+
+
+async def test_a_delete_leaves_no_mark_behind_that_the_session_knew_once(disk):
+    await disk.create("own")
+    for k in range(3):
+        await disk.set_home("own", "/a.ipynb", [f"cell {k} {n}" for n in range(KNOWN_MARKS)])
+    await disk.set_home("own", "/b.ipynb", ["cell last"])
+    marks = "SELECT count(*) FROM Cache WHERE key >= 'k:' AND key < 'k;'"
+    assert raw(disk, marks) == [(KNOWN_MARKS,)]
+    homes = "SELECT count(*) FROM Cache WHERE key >= 'f:' AND key < 'f;'"
+    assert raw(disk, homes) == [(1,)]
+    await disk.delete("own")
+    assert (raw(disk, marks), raw(disk, homes)) == ([(0,)], [(0,)])
 
 
 async def test_a_purge_that_a_reader_delays_is_said_and_done_later(disk):
@@ -698,6 +884,25 @@ def test_a_store_that_cannot_be_written_can_be_read(unwritable_store):
         await store.close()
 
     assert run(lambda: asyncio.run(read_only())) == 0
+
+
+def test_a_store_whose_database_alone_is_read_only_can_be_read(unwritable_store):
+    folder, run = unwritable_store
+    for part in (folder, folder / "sessions"):
+        part.chmod(0o777)
+
+    async def read_only():
+        for _ in range(2):
+            store = DiskStore(folder)
+            await store.open()
+            assert await texts(store, "eda") == ["question"]
+            with pytest.raises(StoreReadOnlyError, match="can be read but not written"):
+                await store.create("other")
+            await store.close()
+
+    assert run(lambda: asyncio.run(read_only())) == 0
+    there = {path.name for path in (folder / "sessions").iterdir()}
+    assert there == {"cache.db"}, "what the user would leave there would be in its owner's way"
 
 
 @pytest.fixture

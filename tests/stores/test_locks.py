@@ -1,5 +1,6 @@
 """Who may write, and who is alive: locks that the system takes back from whoever dies."""
 
+import fcntl
 import os
 import shutil
 import threading
@@ -239,7 +240,7 @@ def test_a_link_is_not_taken_for_a_gate(tmp_path):
 
 def test_closing_closes_the_file_and_may_be_done_twice(gate):
     own = gate()
-    descriptor = own._fd
+    descriptor = own._file.number
     own.close()
     own.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -294,6 +295,25 @@ def test_an_owner_is_dead_when_its_process_ended_without_a_word(tmp_path):
         owner_id = heard(process)
         let_go(process)
     assert not is_alive(tmp_path, owner_id)
+
+
+def test_those_who_ask_about_a_dead_owner_at_once_do_not_take_each_other_for_it(tmp_path):
+    path = tmp_path / "own_abcdefghijkl.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as one does who asks
+        assert not is_alive(tmp_path, path.stem)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as an owner does
+        assert is_alive(tmp_path, path.stem)
+
+
+def test_an_owner_whose_file_is_gone_can_be_ended(live, tmp_path):
+    owner = live()
+    descriptor = owner._file.number
+    (tmp_path / f"{owner.owner.id}.lock").unlink()
+    owner.end()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_sweep_removes_the_dead_and_leaves_the_living_and_the_strange(live, tmp_path):
@@ -388,7 +408,7 @@ def test_a_link_in_an_owners_place_is_not_followed(tmp_path):
 
 def test_a_forked_child_has_none_of_its_parents_locks_open(gate, live):
     own, liveness = gate(), live()
-    descriptors = [own._fd, liveness._fd]
+    descriptors = [own._file.number, liveness._file.number]
 
     def child():
         for descriptor in descriptors:
@@ -405,7 +425,7 @@ def test_a_forked_child_does_not_free_its_parents_locks(gate, live, tmp_path):
 
     def child():
         own.close()
-        liveness.close_inherited()
+        liveness._file.close()
 
     with own.entered():
         assert in_child(child) == 0

@@ -1,0 +1,25 @@
+"""Waiting for what must be seen through, however often the one who waits is cancelled.
+
+Below everything, as the stores need it as much as the turns: what has begun to be written has to
+be known of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+async def settled(future: asyncio.Future[T]) -> T:
+    """The outcome of a future that cannot be dropped any more; cancellations are passed over."""
+    # A task is cancelled again by whoever likes to, and by anyio at every turn of the event loop.
+    with anyio.CancelScope(shield=True):
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+    return future.result()
