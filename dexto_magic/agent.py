@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from dexto_magic import wiring
-from dexto_magic.conversation.messages import JSON, Message, Reply, new_id
+from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
 from dexto_magic.conversation.session import (
     Removal,
     Session,
@@ -30,19 +32,27 @@ from dexto_magic.errors import (
     SessionExistsError,
     SettingsError,
 )
+from dexto_magic.llm.discretion import Secret
 from dexto_magic.llm.outgoing import sendable_options
 from dexto_magic.llm.protocol import ChatModel
+from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
 from dexto_magic.llm.providers import (
     DEFAULT_MODEL,
-    PRACTICE,
     LLMConfig,
     llm_config,
     spec,
     with_model,
 )
 from dexto_magic.reply_stream import ReplyStream
-from dexto_magic.running import Prompt, TurnHost, TurnOptions, TurnRun, settle_unsaved
-from dexto_magic.settings import Settings
+from dexto_magic.running import (
+    Prompt,
+    TurnHost,
+    TurnOptions,
+    TurnRun,
+    seen_through,
+    settle_unsaved,
+)
+from dexto_magic.settings import MODEL_VARIABLE, Settings, variable
 from dexto_magic.stores.protocol import Owner, Store
 
 _PAGE = 500
@@ -85,26 +95,34 @@ class AsyncDextoAgent:
         system: str | None = None,
         label: str = "another agent",
     ) -> None:
-        settings = Settings.from_environment()
-        self._config = llm_config(llm or settings.model or DEFAULT_MODEL)
-        self._owns_store = store is None or isinstance(store, str | os.PathLike)
-        self._store = (
-            wiring.store_at(settings.home if store is None else store)
-            if store is None or isinstance(store, str | os.PathLike)
-            else store
-        )
+        try:
+            self._config = llm_config(llm) if llm else _default_config()
+        finally:
+            del llm  # a key may be in it, and a verbose traceback shows the variables of this frame
+        if store is None:
+            store = Settings.from_environment().home
+        self._owns_store = isinstance(store, str | os.PathLike)
+        self._store = _store_at(store) if isinstance(store, str | os.PathLike) else store
+        self._system = _checked("system", system)
         self._label = label
         self._models = wiring.Models()
         self._owner: Owner | None = None
-        self._joining = asyncio.Lock()
+        self._joining: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._host = TurnHost(
             store=self._store,
             session=self._known,
             owner=self._joined,
             model=self._model_for,
-            system=system,
+            system=self._system,
         )
+
+    def _twin(self) -> AsyncDextoAgent:
+        """Another agent, not started, that is set up as this one is, entered keys included."""
+        store = self._store.location if self._owns_store else self._store
+        twin = AsyncDextoAgent(self._config, store=store, system=self._system, label=self._label)
+        twin._models.keys.update(self._models.keys)
+        return twin
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -116,6 +134,8 @@ class AsyncDextoAgent:
         """
         if self._loop is None:
             await self._store.open()
+            # Not in __init__: a lock belongs to the loop on which it is first waited for.
+            self._joining = asyncio.Lock()
             self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
@@ -126,26 +146,28 @@ class AsyncDextoAgent:
         Raises:
             StoreError: A reply that the store could not take still cannot be saved.
         """
-        if self._loop is None:
-            return
-        self._loop = None
-        runs = list(self._host.runs)
-        for run in runs:
-            run.stop("interrupted")
-        await asyncio.gather(*(run.ended() for run in runs))
-        try:
-            for session_id in list(self._host.unsaved):
-                await settle_unsaved(self._host, session_id)
-        finally:
-            await self._let_go()
+        if self._loop is not None:
+            self._started()
+            self._loop = None
+            await seen_through(self._let_go())
 
     async def _let_go(self) -> None:
-        await self._models.close()
-        owner, self._owner = self._owner, None
-        if owner is not None:
-            await self._store.leave(owner)
-        if self._owns_store:
-            await self._store.close()
+        """Each step is taken, the last one first, whatever becomes of the others."""
+        host, owner, self._owner = self._host, self._owner, None
+        async with AsyncExitStack() as steps:
+            if self._owns_store:
+                steps.push_async_callback(self._store.close)
+            if owner is not None:
+                steps.push_async_callback(self._store.leave, owner)
+            steps.push_async_callback(self._models.close)
+            for run in host.runs:
+                run.stop("interrupted")
+            for task in host.retries:
+                task.cancel()
+            await asyncio.gather(*(run.ended() for run in host.runs))
+            await asyncio.gather(*host.retries, return_exceptions=True)
+            for session_id in host.unsaved:
+                steps.push_async_callback(settle_unsaved, host, session_id)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -193,7 +215,8 @@ class AsyncDextoAgent:
         """
         name = new_id("sess") if session_id is None else valid_session_id(session_id)
         own_model = self._own_model(model)
-        return await self._started().create(name, model=own_model, system=system)
+        own_system = _checked("system", system)
+        return await self._started().create(name, model=own_model, system=own_system)
 
     async def get_session(self, session_id: str) -> Session | None:
         """The session, or ``None`` if there is none of that name.
@@ -273,7 +296,8 @@ class AsyncDextoAgent:
         """
         session = await self._known(session_id)
         own_model = self._own_model(model) if model else model
-        return await self._started().update(session.id, model=own_model, system=system)
+        own_system = _checked("system", system)
+        return await self._started().update(session.id, model=own_model, system=own_system)
 
     async def get_session_history(
         self, session_id: str, *, limit: int | None = None
@@ -357,7 +381,9 @@ class AsyncDextoAgent:
             SettingsError: The model or an option cannot be used; nothing was stored.
             StoreError: The store cannot take it.
         """
-        return await self.stream(text, session_id, **options).finish()
+        stream = self.stream(text, session_id, **options)
+        stream.forward(lambda _: None)  # nobody reads the pieces
+        return await stream.finish()
 
     def stream(self, text: str, session_id: str, **options: Unpack[TurnOptions]) -> ReplyStream:
         """The same as ``generate``, piece by piece: iterate over what it returns.
@@ -376,8 +402,7 @@ class AsyncDextoAgent:
         """
         self._started()
         name = valid_session_id(session_id)
-        options["options"] = sendable_options(options.get("options") or {})
-        prompt = Prompt(session_id=name, text=_worth_sending(text, name), **options)
+        prompt = Prompt(session_id=name, text=_worth_sending(text, name), **_usable(options))
         return ReplyStream(TurnRun(prompt, self._host))
 
     async def cancel(self, session_id: str) -> bool:
@@ -392,17 +417,28 @@ class AsyncDextoAgent:
         """
         store = self._started()
         runs = self._stop_runs(valid_session_id(session_id), "interrupted")
-        if runs:
-            await asyncio.gather(*(run.ended() for run in runs))
+        await asyncio.gather(*(run.ended() for run in runs))
+        if any(run.claimed for run in runs):
             return True
+        # What was stopped here has been waiting for a turn that runs elsewhere, if anything.
         session = await self._known(session_id)
-        return await store.request_cancel(session.id)
+        return await store.request_cancel(session.id) or bool(runs)
 
     # -- for front ends --------------------------------------------------------------------------
 
     async def set_key(self, provider: str, key: str) -> None:
-        """Takes a key for a provider, for as long as this agent lives; it is stored nowhere."""
-        self._models.keys[provider] = key
+        """Takes a key for a provider, for as long as this agent lives; it is stored nowhere.
+
+        Raises:
+            SettingsError: There is no such provider, or the key is no text.
+        """
+        given: object = key
+        if provider not in PROVIDERS or not isinstance(given, str) or not given.strip():
+            del key, given  # a verbose traceback shows the variables of this frame
+            raise SettingsError(
+                f"A key is a text, for one of {', '.join(PROVIDERS)}.", option="api_key"
+            )
+        self._models.keys[provider] = Secret(key)
 
     async def notebook_session(self, notebook: str) -> Session | None:
         """The notebook's own session, or ``None``."""
@@ -481,6 +517,7 @@ class AsyncDextoAgent:
 
     async def _joined(self) -> Owner:
         """This agent's owner: made with its first turn, so that a store can be read only."""
+        assert self._joining is not None
         async with self._joining:
             if self._owner is None:
                 self._owner = await self._store.join(self._label)
@@ -504,7 +541,46 @@ def _worth_sending(text: str, session_id: str) -> str:
     return text
 
 
-def _natural(limit: int) -> int:
-    if limit < 0:
-        raise SettingsError(f"limit is {limit!r}: it must be 0 or more.", option="limit")
+def _usable(options: TurnOptions) -> TurnOptions:
+    """The options of a turn, once they are known to make sense."""
+    for name in options:
+        if name not in TurnOptions.__annotations__:
+            known = ", ".join(TurnOptions.__annotations__)
+            raise SettingsError(f"A turn has no option {name!r}; it has {known}.", option=name)
+    if not isinstance(options.get("stream", True), bool):
+        raise SettingsError("stream must be True or False.", option="stream")
+    wait: object = options.get("wait", 0.0)
+    if not isinstance(wait, int | float) or not 0 <= wait < math.inf:
+        raise SettingsError(f"wait is {wait!r}: it must be seconds, 0 or more.", option="wait")
+    for text in ("model", "system", "note"):
+        _checked(text, options.get(text))
+    if not isinstance(options.get("origin"), Origin | None):
+        raise SettingsError("origin must be an Origin or None.", option="origin")
+    return {**options, "options": sendable_options(options.get("options") or {})}
+
+
+def _checked(option: str, text: object) -> str | None:
+    if not isinstance(text, str | None):
+        raise SettingsError(
+            f"{option} must be a string or None, not {type(text).__name__}.", option=option
+        )
+    return text
+
+
+def _natural(limit: object) -> int:
+    if not isinstance(limit, int) or limit < 0:
+        raise SettingsError(
+            f"limit is {limit!r}: it must be a whole number of 0 or more.", option="limit"
+        )
     return min(limit, _ALL)
+
+
+def _default_config() -> LLMConfig:
+    chosen = variable(MODEL_VARIABLE)
+    return llm_config(chosen, variable=MODEL_VARIABLE) if chosen else llm_config(DEFAULT_MODEL)
+
+
+def _store_at(folder: str | os.PathLike[str]) -> Store:
+    if not os.fspath(folder):
+        raise SettingsError("store is empty: name a folder, or leave it out.", option="store")
+    return wiring.store_at(folder)

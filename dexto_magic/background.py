@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from dexto_magic.errors import DextoError
@@ -27,48 +29,105 @@ class BackgroundLoop:
     """
 
     def __init__(self, name: str) -> None:
-        started: queue.SimpleQueue[asyncio.AbstractEventLoop] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=[started], name=name, daemon=True)
-        self._thread.start()
-        self._loop = started.get()
+        self._loop = asyncio.new_event_loop()
+        self._closing = False
+        # Sets are changed and copied in one step of C, so no lock is needed, which an interrupt
+        # could leave locked.
+        self._calls: set[Call[Any]] = set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is its own thread."""
+        return threading.current_thread() is self._thread
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs a coroutine function on the loop, from any other thread, and waits for it.
+
+        An interrupt, at whatever moment it comes, cancels it, waits until it has ended, and goes
+        on; a second one stops waiting.
+
+        Raises:
+            DextoError: This is the loop's own thread, or the loop is closed.
+            BaseException: Whatever ended it.
+        """
+        call = Call(self._loop, work, self._calls.discard)
+        try:
+            self._submit(call)
+            call.wait()
+        except BaseException:
+            call.cancel()
+            call.wait()
+            raise
+        return call.outcome()
 
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Call[T]:
-        """Has a coroutine function run on the loop, from any other thread."""
-        if threading.current_thread() is self._thread:
+        """The same without waiting."""
+        call = Call(self._loop, work, self._calls.discard)
+        self._submit(call)
+        return call
+
+    def _submit(self, call: Call[Any]) -> None:
+        if self.is_current:
+            call.give_up()
             raise DextoError(
                 "A blocking call was made on the agent's own loop, which would wait for itself."
             )
-        return Call(self._loop, work)
+        try:
+            self._calls.add(call)
+            self._loop.call_soon_threadsafe(self._begin, call)
+        except BaseException as error:
+            call.give_up()
+            if isinstance(error, RuntimeError):  # the loop is closed
+                raise _stopped() from error
+            raise
 
     def close(self) -> None:
         """Ends the loop, cancelling what still runs on it, and waits for that."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._closing = True
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread.ident is not None:
+            self._thread.join()
 
-    def _run(self, started: queue.SimpleQueue[asyncio.AbstractEventLoop]) -> None:
-        with asyncio.Runner() as runner:
-            loop = runner.get_loop()
-            started.put(loop)
-            loop.run_forever()
+    def _begin(self, call: Call[Any]) -> None:
+        if not self._closing:
+            call.begin()
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.get_loop().run_forever()
+        finally:
+            for call in list(self._calls):
+                call.give_up()  # it came too late to be begun
 
 
 class Call(Generic[T]):
     """Something that is done on a loop, while another thread waits for it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        at_end: Callable[[Call[T]], object],
     ) -> None:
         self._loop = loop
+        self._work = work
         self._task: asyncio.Task[T] | None = None
-        self._done = self._given_up = False
+        self._done = self._cancelled = False
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        try:
-            loop.call_soon_threadsafe(self._begin, work)
-        except BaseException:
-            # Interrupted with the call on its way: nobody would wait for it.
-            self._given_up = True
-            loop.call_soon_threadsafe(self._cancel)
-            raise
+        self._then: deque[Callable[[], object]] = deque([lambda: at_end(self)])
+
+    @property
+    def done(self) -> bool:
+        """Whether it is over."""
+        return self._done
 
     def result(self) -> T:
         """Waits for it.
@@ -80,43 +139,71 @@ class Call(Generic[T]):
             BaseException: Whatever ended it.
         """
         try:
-            self._wait()
+            self.wait()
         except BaseException:
-            self._loop.call_soon_threadsafe(self._cancel)
-            self._wait()
+            self.cancel()
+            self.wait()
             raise
-        assert self._task is not None
-        try:
-            return self._task.result()
-        except asyncio.CancelledError:
-            raise DextoError("The agent was stopped before this was done.") from None
+        return self.outcome()
 
-    def when_done(self, then: Callable[[], object]) -> None:
-        """Has something called on the loop's thread when it is done, or soon if it is."""
-        self._loop.call_soon_threadsafe(self._add, then)
-
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Waits for its end, and lets an interrupt through."""
         # An interrupt may take what was put into the queue with it: the flag is what counts.
         while not self._done:
             self._wake.get()
         self._wake.put(None)  # for whoever else waits
 
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        if self._given_up:
-            return
-        self._task = self._loop.create_task(work())
-        self._task.add_done_callback(self._end)
+    def cancel(self) -> None:
+        """Has it end soon, from any thread."""
+        with suppress(RuntimeError):  # the loop is closed, and so it has ended
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def outcome(self) -> T:
+        """What came of it, once it is over."""
+        if self._task is None or not self._task.done():
+            raise _stopped()
+        try:
+            return self._task.result()
+        except asyncio.CancelledError:
+            raise _stopped() from None
+
+    def when_done(self, then: Callable[[], object]) -> None:
+        """Has something called when it is done, on the loop's thread, or at once if it is."""
+        self._then.append(then)
+        if self._done:
+            self._tell()
+
+    def begin(self) -> None:
+        """Begins; called on the loop's thread."""
+        if not self._cancelled:
+            self._task = self._loop.create_task(self._work())
+            self._task.add_done_callback(self._end)
+        else:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Ends it, whatever came of it: nobody will do any more of it."""
+        self._cancelled = self._done = True
+        self._tell()
+        self._wake.put(None)
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
             task.exception()  # seen, even if an interrupt has called away whoever waited
         self._done = True
+        self._tell()
         self._wake.put(None)
 
     def _cancel(self) -> None:
+        self._cancelled = True
         if self._task is not None:
             self._task.cancel()
 
-    def _add(self, then: Callable[[], object]) -> None:
-        assert self._task is not None
-        self._task.add_done_callback(lambda _: then())
+    def _tell(self) -> None:
+        with suppress(IndexError):  # any thread may be emptying it at the same time
+            while True:
+                self._then.popleft()()
+
+
+def _stopped() -> DextoError:
+    return DextoError("The agent was stopped before this was done.")

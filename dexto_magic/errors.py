@@ -138,7 +138,7 @@ class StoreError(DextoError):
     Attributes:
         path: The folder or file concerned, or ``None`` for a store in memory.
         unsaved: The text of a reply that could not be saved, if this happened at the end of a turn.
-            The agent tries again at the session's next turn, and when it stops.
+            The agent tries again from time to time, and when it stops.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:

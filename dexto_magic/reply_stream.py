@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import anyio
-
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.llm.protocol import TextDelta
-from dexto_magic.running import TurnEvent, TurnRun
+from dexto_magic.running import TurnEvent, TurnRun, seen_through
 
 T = TypeVar("T")
 
@@ -113,6 +111,5 @@ class ReplyStream:
             return await waiting
         except asyncio.CancelledError:
             self._run.stop("interrupted")
-            with anyio.CancelScope(shield=True):
-                await self._run.ended()
+            await seen_through(self._run.ended())
             raise

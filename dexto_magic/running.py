@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
+from dexto_magic.cancellation import settled
 from dexto_magic.conversation.history import Claim, rows_of
 from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
 from dexto_magic.conversation.session import Session
@@ -28,6 +29,7 @@ from dexto_magic.errors import (
     SessionError,
     StoreError,
 )
+from dexto_magic.keeping import Keeper
 from dexto_magic.llm.protocol import (
     ChatModel,
     ChatRequest,
@@ -37,7 +39,7 @@ from dexto_magic.llm.protocol import (
     TextDelta,
 )
 from dexto_magic.stores.protocol import Owner, Store
-from dexto_magic.turns import SAVE_SECONDS, Question, RunningTurn
+from dexto_magic.turns import Question, RunningTurn
 
 T = TypeVar("T")
 
@@ -45,7 +47,10 @@ TurnEvent: TypeAlias = TextDelta | ReasoningDelta | Notice
 """What happens while a turn runs."""
 
 _RETRY_SECONDS = 0.2
-"""How often a turn that waits for another one tries again."""
+"""How often a turn that waits for another one tries again; and how soon a save that failed."""
+
+_LONGEST_RETRY_SECONDS = 10.0
+"""The longest pause between two attempts to save a reply that the store could not take."""
 
 
 class TurnOptions(TypedDict, total=False):
@@ -101,6 +106,7 @@ class TurnHost:
         system: The agent's system prompt.
         runs: The turns that run.
         unsaved: Replies that the store could not take, by session.
+        retries: The tasks that try again to save those.
     """
 
     store: Store
@@ -110,6 +116,7 @@ class TurnHost:
     system: str | None
     runs: set[TurnRun] = field(default_factory=set)
     unsaved: dict[str, tuple[Claim, Message]] = field(default_factory=dict)
+    retries: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class _StoppedError(Exception):
@@ -121,11 +128,13 @@ class TurnRun:
 
     Attributes:
         prompt: What is asked.
+        claimed: Whether the session is its own, rather than still another turn's.
         saved: The reply as it was stored, however the turn ended; ``None`` until then.
     """
 
     def __init__(self, prompt: Prompt, host: TurnHost) -> None:
         self.prompt = prompt
+        self.claimed = False
         self.saved: Reply | None = None
         self._host = host
         self._task: asyncio.Task[None] | None = None
@@ -135,9 +144,6 @@ class TurnRun:
         self._reply: Reply | None = None
         self._error: BaseException | None = None
         self._ended = asyncio.Event()
-        self._reading = False
-        self._save = asyncio.Event()
-        self._saving: asyncio.Task[None] | None = None
         self._events: deque[TurnEvent] = deque()
         self._arrived = asyncio.Event()
         self._listener: Callable[[TurnEvent], None] = self._keep_event
@@ -217,6 +223,7 @@ class TurnRun:
         options = {**common, **prompt.options}
         await self._step(lambda: settle_unsaved(host, session.id))
         claim = await self._claim(await self._step(host.owner))
+        self.claimed = True
         return await self._answer(claim, model, options)
 
     async def _step(self, begin: Callable[[], Awaitable[T]]) -> T:
@@ -254,7 +261,7 @@ class TurnRun:
                     raise
                 if not waiting:
                     waiting = True
-                    self._listener(
+                    self._tell(
                         Notice(
                             f"waiting up to {prompt.wait:g} s: {error.holder} is answering in "
                             f"{prompt.session_id!r} since {error.since:%H:%M:%S} UTC"
@@ -272,12 +279,17 @@ class TurnRun:
                 clock=time.monotonic(),
             )
         )
-        self._reading = True
-        keeper = asyncio.create_task(self._keep(claim, turn))
+        keeper = Keeper(
+            self._host.store,
+            claim,
+            turn,
+            stop=self.stop,
+            tell=self._tell,
+        )
         failure: Exception | None = None
         try:
             request = await self._step(lambda: self._request(claim, options))
-            end = await self._step(lambda: self._read(model, request, turn))
+            end = await self._step(lambda: self._read(model, request, turn, keeper))
             reply = turn.complete(end, time.monotonic())
         except _StoppedError:
             reply = turn.cut_short(self._reason or "interrupted", time.monotonic())
@@ -286,17 +298,12 @@ class TurnRun:
             reply = turn.cut_short("error", time.monotonic(), error=type(error).__name__)
             if isinstance(error, ModelError):
                 error.partial = turn.text
-        finally:
-            # A call of the store's that has begun finishes, cancelled or not: hence the flag.
-            self._reading = False
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({keeper})
-        session = await self._settle(claim, reply)
-        (message,) = rows_of(claim, [reply])
-        self.saved = Reply(session_id=session.id, message=message, session_usage=session.usage)
-        if not keeper.cancelled():
-            keeper.result()  # a bug there must show, but not cost the reply
+        try:
+            await keeper.end()
+        finally:  # a bug there must show, but not cost the reply
+            session = await self._settle(claim, reply)
+            (message,) = rows_of(claim, [reply])
+            self.saved = Reply(session_id=session.id, message=message, session_usage=session.usage)
         if failure is not None:
             raise failure
         return self.saved
@@ -315,57 +322,22 @@ class TurnRun:
             stream=prompt.stream,
         )
 
-    async def _read(self, model: ChatModel, request: ChatRequest, turn: RunningTurn) -> Finished:
+    async def _read(
+        self, model: ChatModel, request: ChatRequest, turn: RunningTurn, keeper: Keeper
+    ) -> Finished:
         async with aclosing(model.stream(request)) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     return event
                 if not isinstance(event, Notice):
                     turn.feed(event)
-                    if self._saving is None and turn.save_due(time.monotonic()):
-                        self._save.set()
-                self._listener(event)
+                    keeper.fed()
+                self._tell(event)
         raise ModelUnavailableError(
             f"{model.provider} ({model.name}) ended its reply without an end.",
             provider=model.provider,
             model=model.name,
         )
-
-    async def _keep(self, claim: Claim, turn: RunningTurn) -> None:
-        """Saves the reply so far every half second, and looks whether it must stop."""
-        told = failed = False
-        try:
-            while self._reading:
-                await self._save_wanted()
-                await self._look(claim)
-                if self._saving is not None and self._saving.done():
-                    failed = self._saving.exception() is not None
-                    self._saving, told = None, told and failed
-                if (self._saving is not None or failed) and not told:
-                    told = True
-                    self._listener(Notice("not saved yet: the store is busy; trying on"))
-                if self._saving is None and (failed or turn.save_due(time.monotonic())):
-                    partial = turn.partial(time.monotonic())
-                    self._saving = asyncio.create_task(
-                        self._host.store.save_partial(claim, partial)
-                    )
-        finally:
-            if self._saving is not None:
-                self._saving.cancel()
-                await asyncio.gather(self._saving, return_exceptions=True)
-
-    async def _save_wanted(self) -> None:
-        # Not wait_for, which in Python 3.11 loses a cancellation that comes with the event.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SAVE_SECONDS):
-                await self._save.wait()
-        self._save.clear()
-
-    async def _look(self, claim: Claim) -> None:
-        with suppress(StoreError):  # who cannot look now looks again in half a second
-            signal = await self._host.store.watch(claim)
-            if signal != "go on":
-                self.stop("interrupted" if signal == "cancel" else signal)
 
     async def _settle(self, claim: Claim, reply: Message) -> Session:
         """Ends the turn in the store, even while the loop is shutting down."""
@@ -375,9 +347,12 @@ class TurnRun:
             except asyncio.CancelledError:
                 return await self._host.store.settle(claim, [reply])
         except StoreError as error:
-            self._host.unsaved[claim.session.id] = (claim, reply)
+            _owe(self._host, claim, reply)
             error.unsaved = reply.content
             raise
+
+    def _tell(self, event: TurnEvent) -> None:
+        self._listener(event)  # which may be another one by now
 
     def _keep_event(self, event: TurnEvent) -> None:
         self._events.append(event)
@@ -390,11 +365,41 @@ async def settle_unsaved(host: TurnHost, session_id: str) -> None:
     Raises:
         StoreError: It still cannot.
     """
-    if session_id in host.unsaved:
-        claim, reply = host.unsaved[session_id]
-        with suppress(SessionError):  # it was reset or deleted meanwhile: nothing is owed
+    owed = host.unsaved.get(session_id)
+    if owed is not None:
+        claim, reply = owed
+        with suppress(SessionError):  # it was reset or deleted meanwhile, or somebody was faster
             await host.store.settle(claim, [reply])
-        del host.unsaved[session_id]
+        if host.unsaved.get(session_id) is owed:
+            del host.unsaved[session_id]
+
+
+def _owe(host: TurnHost, claim: Claim, reply: Message) -> None:
+    """Keeps a reply that could not be saved, and tries on: until then its session is taken."""
+
+    async def try_on() -> None:
+        delay = _RETRY_SECONDS
+        while claim.session.id in host.unsaved:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+            with suppress(StoreError):
+                await settle_unsaved(host, claim.session.id)
+
+    host.unsaved[claim.session.id] = (claim, reply)
+    task = asyncio.create_task(try_on())
+    host.retries.add(task)
+    task.add_done_callback(host.retries.discard)
+
+
+async def seen_through(work: Coroutine[Any, Any, T]) -> T:
+    """Does something to its end, and only then lets the caller be cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await settled(task)
+        raise
+    return task.result()
 
 
 async def _begun(begin: Callable[[], Awaitable[T]]) -> T:

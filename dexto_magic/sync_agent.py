@@ -1,8 +1,9 @@
 """The core API for code that is not asynchronous: the same methods, blocking.
 
-There is no logic here: everything runs in ``AsyncDextoAgent``, on one event loop in a thread of
-its own, and the caller waits. So an interrupt reaches the caller at once, and the turn that it was
-waiting for is ended and saved.
+No logic of conversations is here: all of it runs in ``AsyncDextoAgent``, on one event loop in a
+thread of its own, and the caller waits. So an interrupt reaches the caller at once, and the turn
+that it was waiting for is ended and saved. What is here is how that loop begins and ends: by
+``start`` and ``stop``, with the object, with the interpreter, and anew in a forked child.
 """
 
 from __future__ import annotations
@@ -70,14 +71,16 @@ class DextoAgent:
         system: str | None = None,
         label: str = "another agent",
     ) -> None:
-        self._make = functools.partial(
-            AsyncDextoAgent, llm, store=store, system=system, label=label
-        )
-        self._agent = self._make()
+        try:
+            self._agent = AsyncDextoAgent(llm, store=store, system=system, label=label)
+        finally:
+            del llm  # a key may be in it, and a verbose traceback shows the variables of this frame
         self._background: BackgroundLoop | None = None
-        self._stop: weakref.finalize[..., DextoAgent] | None = None
-        self._pid = os.getpid()
+        self._finalizer: weakref.finalize[..., DextoAgent] | None = None
+        self._was_forked = False
         self._lock = threading.Lock()
+        _register_at_fork()
+        _AGENTS.add(self)
 
     def start(self) -> None:
         """Opens the store, and starts the thread that works. Does nothing if it is started.
@@ -98,9 +101,11 @@ class DextoAgent:
             StoreError: A reply that the store could not take still cannot be saved.
         """
         with self._lock:
-            stop, self._stop, self._background = self._stop, None, None
-        if stop is not None:
-            stop()
+            background, self._background, self._was_forked = self._background, None, False
+            if self._finalizer is not None:
+                self._finalizer.detach()
+            if background is not None:
+                _stop(self._agent, background)
 
     def __enter__(self) -> Self:
         self.start()
@@ -165,38 +170,77 @@ class DextoAgent:
         return BlockingReplyStream(self, self._wait(made))
 
     def _wait(self, work: Callable[[AsyncDextoAgent], Coroutine[Any, Any, T]]) -> T:
-        return self._call(work).result()
+        background = self._running()
+        return background.run(functools.partial(work, self._agent))
 
     def _call(self, work: Callable[[AsyncDextoAgent], Coroutine[Any, Any, T]]) -> Call[T]:
-        if self._pid != os.getpid() and self._background is not None:
-            # A forked child: the thread, the loop and its connections are the parent's.
-            self._agent, self._background, self._lock = self._make(), None, threading.Lock()
-            self._begin()
-        if self._background is None:
+        return self._running().call(functools.partial(work, self._agent))
+
+    def _running(self) -> BackgroundLoop:
+        if self._was_forked:
+            self.start()
+        background = self._background
+        if background is None:
             raise DextoError(
                 "This agent is not started: call start(), or use it in a `with` statement."
             )
-        return self._background.call(functools.partial(work, self._agent))
+        return background
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        # One of its own for each start: its locks and connections belong to one loop.
+        agent = self._agent._twin()  # noqa: SLF001  # its other half
         background = BackgroundLoop("dexto-agent")
         try:
-            background.call(self._agent.start).result()
+            background.run(agent.start)
+            self._agent, self._background, self._was_forked = agent, background, False
+            self._finalizer = weakref.finalize(self, _collected, agent, background)
         except BaseException:
-            background.close()
+            self._background = None
+            _stop(agent, background)
             raise
-        self._background = background
-        self._stop = weakref.finalize(self, _stopped, self._agent, background, self._pid)
+
+    def _in_forked_child(self) -> None:
+        """The thread, the loop and its connections are the parent's: it begins anew when needed."""
+        _PARENTS.append(self._agent)
+        self._lock = threading.Lock()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self._background is not None:
+            self._background, self._was_forked = None, True
 
 
-def _stopped(agent: AsyncDextoAgent, background: BackgroundLoop, pid: int) -> None:
-    if pid != os.getpid():
-        return  # a forked child ends: what it would stop is its parent's
+_AGENTS: weakref.WeakSet[DextoAgent] = weakref.WeakSet()
+"""What a forked child has copies of."""
+
+_PARENTS: list[AsyncDextoAgent] = []
+"""Kept from being collected in a forked child, as that would close SQLite's descriptors."""
+
+
+@functools.cache
+def _register_at_fork() -> None:
+    def in_child() -> None:
+        for agent in list(_AGENTS):
+            agent._in_forked_child()  # noqa: SLF001  # they are one module
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+def _stop(agent: AsyncDextoAgent, background: BackgroundLoop) -> None:
     try:
-        background.call(agent.stop).result()
+        background.run(agent.stop)
     finally:
         background.close()
+
+
+def _collected(agent: AsyncDextoAgent, background: BackgroundLoop) -> None:
+    """Stops an agent that nobody holds any more, or at the interpreter's exit.
+
+    Collecting happens on any thread, the loop's own too, and must hold up none.
+    """
+    if threading.main_thread().is_alive():
+        threading.Thread(target=_stop, args=[agent, background], name="dexto-agent-stop").start()
+    else:
+        _stop(agent, background)
 
 
 class Quiet:
@@ -206,8 +250,9 @@ class Quiet:
 class BlockingReplyStream:
     """A reply as it arrives: iterate over it for its text, then take ``reply``.
 
-    The message is sent when iteration begins. Leaving it early, by ``close`` or by letting go of
-    it, ends the turn; what arrived is kept, marked as cut short. So does an interrupt.
+    The message is sent when iteration begins. Leaving it early, by ``close``, at the end of a
+    ``with`` statement or by letting go of it, ends the turn; what arrived is kept, marked as cut
+    short. So does an interrupt while it waits for the next piece.
     """
 
     def __init__(self, agent: DextoAgent, stream: ReplyStream) -> None:
@@ -242,14 +287,15 @@ class BlockingReplyStream:
         Raises:
             DextoError: What ended the turn, once all that came before it has been seen.
         """
-        call = self._begun()
         try:
+            call = self._begun()
             event = self._events.get(timeout=timeout)
         except queue.Empty:
             return Quiet()
         except KeyboardInterrupt:
-            # It may have taken the mark of the end with it.
-            call.when_done(functools.partial(self._events.put, None))
+            if self._call is not None:
+                # It may have taken the mark of the end with it.
+                self._call.when_done(functools.partial(self._events.put, None))
             self.cancel()
             raise
         if event is None:
@@ -308,4 +354,5 @@ class BlockingReplyStream:
         return self._call
 
     def _end(self, ending: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._agent._wait(lambda _: ending())  # noqa: SLF001  # its other half
+        if self._call is None or not self._call.done:
+            self._agent._wait(lambda _: ending())  # noqa: SLF001  # its other half

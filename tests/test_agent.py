@@ -3,6 +3,10 @@
 import asyncio
 import gc
 import inspect
+import shutil
+import sqlite3
+import threading
+from contextlib import closing, suppress
 
 import pytest
 
@@ -24,6 +28,7 @@ from dexto_magic import (
     SessionExistsError,
     SessionNotFoundError,
     SettingsError,
+    StoreError,
     StoreFullError,
     Usage,
 )
@@ -479,9 +484,9 @@ MOMENTS = {
 async def until_shown(agent, content):
     """Waits until so much of the running reply has arrived that it is saved."""
     if content:
-        inner = agent.agent if isinstance(agent, Either) else agent
-        host = getattr(inner, "_agent", inner)._host
-        await until(lambda: any(run._saving for run in host.runs))
+        with closing(sqlite3.connect(f"{agent.location}/sessions/cache.db")) as database:
+            partials = "SELECT 1 FROM Cache WHERE key >= 'p:' AND key < 'p;'"
+            await until(lambda: database.execute(partials).fetchall())
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -658,6 +663,25 @@ async def test_who_waits_is_told_for_whom_and_can_be_cancelled(server, tmp_path)
         assert await history(agent, "eda") == ["user: one", "assistant: first"]
 
 
+async def test_a_cancel_ends_the_turn_that_runs_and_not_only_the_one_that_waits_for_it(
+    server, tmp_path
+):
+    server.script(silent("The beginning"))
+    async with (
+        AsyncDextoAgent(at(server), store=tmp_path) as agent,
+        AsyncDextoAgent("practice", store=tmp_path) as other,
+    ):
+        await agent.create_session("eda")
+        asking = asyncio.create_task(agent.generate("one", "eda"))
+        await asyncio.to_thread(server.wait_for_request)
+        waiting = other.stream("two", "eda", wait=600)
+        assert "is answering" in (await anext(waiting.events())).text
+        assert await other.cancel("eda") is True
+        with pytest.raises(SessionError, match="cancelled before it was sent"):
+            await waiting.finish()
+        assert (await asking).message.reason == "interrupted"
+
+
 async def test_many_sessions_talk_at_once(agent, server):
     names = [f"s{n}" for n in range(40)]
     await asyncio.gather(*(agent.create_session(name) for name in names))
@@ -708,6 +732,42 @@ async def test_a_reply_that_the_store_cannot_take_is_kept_and_saved_with_the_nex
         ]
 
 
+async def test_a_reply_that_could_not_be_saved_is_saved_as_soon_as_it_can_be(server, tmp_path):
+    """Its session is taken until then, for every other kernel too."""
+    server.script(held(text("x" * 50_000)))
+    async with (
+        AsyncDextoAgent(at(server), store=tmp_path) as agent,
+        AsyncDextoAgent("practice", store=tmp_path) as other,
+    ):
+        await agent.create_session("eda")
+        asking = asyncio.create_task(agent.generate("one", "eda"))
+        await asyncio.to_thread(server.wait_for_request)
+        await limit_pages(agent, 1)
+        server.release()
+        with pytest.raises(StoreFullError):
+            await asking
+        await limit_pages(agent, 2**30)
+        reply = await other.generate("My name is Sarah.", "eda", wait=60)
+        assert reply.content == "Nice to meet you, Sarah."
+        assert (await history(other, "eda"))[1] == "assistant: " + "x" * 50_000
+        assert agent._host.unsaved == {}
+
+
+async def test_of_two_who_come_after_an_unsaved_reply_neither_stumbles(server, tmp_path):
+    server.script(held(text("x" * 50_000)))
+    async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
+        await agent.create_session("eda")
+        asking = asyncio.create_task(agent.generate("one", "eda"))
+        await asyncio.to_thread(server.wait_for_request)
+        await limit_pages(agent, 1)
+        server.release()
+        with pytest.raises(StoreFullError):
+            await asking
+        await limit_pages(agent, 2**30)
+        await asyncio.gather(*(agent.generate(f"q{n}", "eda", wait=60) for n in range(2)))
+        assert len(await history(agent, "eda")) == 6
+
+
 async def limit_pages(agent, pages):
     engine = await agent._store._running()
     sql = f"PRAGMA max_page_count = {pages}"
@@ -738,6 +798,111 @@ def test_an_agent_on_another_loop_is_a_clear_error(tmp_path):
             await agent.create_session()
 
     asyncio.run(use())
+
+
+def store_threads():
+    return [t.name for t in threading.enumerate() if t.name.startswith("dexto-store")]
+
+
+async def test_starting_twice_at_once_is_starting_once(tmp_path, anyio_backend):
+    before = store_threads()
+    agent = AsyncDextoAgent("practice", store=tmp_path)
+    await asyncio.gather(agent.start(), agent.start(), agent.start())
+    await agent.create_session("eda")
+    await agent.stop()
+    await until(lambda: store_threads() == before)
+
+
+async def test_an_agent_whose_store_is_gone_still_lets_go_and_can_begin_anew(
+    agent, tmp_path, anyio_backend
+):
+    before = store_threads()
+    await agent.create_session("eda")
+    await agent.generate("My name is Sarah.", "eda")
+    shutil.rmtree(tmp_path / "store")
+    with suppress(StoreError):
+        await agent.stop()
+    await until(lambda: len(store_threads()) == len(before) - 2)
+    await agent.start()
+    await agent.create_session("eda")
+    reply = await agent.generate("My name is Sarah.", "eda")
+    assert reply.content == "Nice to meet you, Sarah."
+
+
+async def test_a_stop_that_is_cancelled_still_ends_all(server, tmp_path):
+    server.script(silent("The beginning"))
+    before = store_threads()
+    agent = AsyncDextoAgent(at(server), store=tmp_path)
+    await agent.start()
+    await agent.create_session("eda")
+    asking = asyncio.create_task(agent.generate("one", "eda"))
+    await asyncio.to_thread(server.wait_for_request)
+    stopping = asyncio.create_task(agent.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await stopping
+    assert (await asking).message.reason == "interrupted"
+    await until(lambda: store_threads() == before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nonsense": 1},
+        {"wait": "5"},
+        {"wait": None},
+        {"wait": -1},
+        {"wait": float("nan")},
+        {"origin": "x"},
+        {"system": 5},
+        {"note": b"x"},
+        {"model": 5},
+        {"stream": "no"},
+    ],
+    ids=str,
+)
+async def test_an_option_that_makes_no_sense_is_named_and_stores_nothing(agent, server, options):
+    await agent.create_session("eda")
+    (name,) = options
+    with pytest.raises(SettingsError, match=name) as caught:
+        await agent.generate("one", "eda", **options)
+    assert caught.value.option == name
+    assert await history(agent, "eda") == []
+    assert server.chats == []
+
+
+@pytest.mark.parametrize(("provider", "key"), [("nosuch", KEY), ("openai", 5), ("openai", " ")])
+async def test_a_key_that_is_for_nobody_or_is_none_is_refused_unseen(agent, provider, key):
+    with pytest.raises(SettingsError, match="A key is a text") as caught:
+        await agent.set_key(provider, key)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, "5"])
+async def test_a_limit_that_is_no_number_is_refused(agent, limit):
+    await agent.create_session("eda")
+    for call in (agent.list_sessions(limit=limit), agent.get_session_history("eda", limit=limit)):
+        with pytest.raises(SettingsError, match="limit"):
+            await call
+
+
+async def test_a_system_prompt_is_a_text(agent, tmp_path):
+    with pytest.raises(SettingsError, match="system"):
+        await agent.create_session("eda", system=5)
+    assert await agent.get_session("eda") is None
+    for kind in KINDS.values():
+        with pytest.raises(SettingsError, match="system"):
+            kind("practice", store=tmp_path, system=5)
+        with pytest.raises(SettingsError, match="store is empty"):
+            kind("practice", store="")
+
+
+async def test_a_variable_that_nothing_stands_in_for_is_not_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEXTO_HOME", "not/absolute")
+    monkeypatch.setenv("DEXTO_MODEL", "nonsense:")
+    async with AsyncDextoAgent("practice", store=tmp_path) as agent:
+        await agent.create_session("eda")
 
 
 async def test_two_agents_can_share_a_store_that_is_given_to_them(anyio_backend):

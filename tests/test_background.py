@@ -1,6 +1,8 @@
 """Blocking calls in the face of interrupts: real signals, to a real process."""
 
 import asyncio
+import functools
+import queue
 import random
 import signal
 import subprocess
@@ -16,10 +18,12 @@ CHILD = """
 import signal, sys
 from dexto_magic import DextoAgent
 
-armed = False
+armed, raised = False, 0
 
 def interrupt(*_):
+    global raised
     if armed:
+        raised += 1
         raise KeyboardInterrupt
 
 signal.signal(signal.SIGINT, interrupt)
@@ -27,19 +31,22 @@ agent = DextoAgent("practice", store=sys.argv[1])
 agent.start()
 agent.get_or_create_session("eda")
 print("ready", flush=True)
-interrupted = 0
+interrupted, patience = 0, 0
 while interrupted < int(sys.argv[2]):
     try:
         try:
-            armed = True
-            reply = agent.generate("Repeat after me: again", "eda", wait=30)
+            raised, armed = 0, True
+            reply = agent.generate("Repeat after me: again", "eda", wait=patience)
             armed = False
             print(reply.message.id, flush=True)
         except KeyboardInterrupt:
             armed = False
             interrupted += 1
+        # A turn ends before its interrupt goes on, unless a second one was too impatient for that.
+        patience = 0 if raised < 2 else 30
     except KeyboardInterrupt:  # one more, before the first was dealt with
         armed = False
+        patience = 30
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 agent.stop()
 print("stopped", flush=True)
@@ -126,3 +133,45 @@ def test_a_call_from_the_loops_own_thread_is_an_error_and_no_deadlock(loop):
 
     with pytest.raises(DextoError, match="would wait for itself"):
         loop.call(call_oneself).result()
+
+
+def test_no_call_that_races_the_closing_waits_for_ever():
+    """Each is done or refused, in whatever state of the closing it comes."""
+
+    async def give():
+        return 42
+
+    for _ in range(300):
+        loop, outcomes = BackgroundLoop("a test's loop"), []
+
+        def calls(loop=loop, outcomes=outcomes):
+            try:
+                while True:
+                    assert loop.call(give).result() == 42
+            except DextoError as error:
+                outcomes.append(str(error))
+
+        threads = [threading.Thread(target=calls) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        loop.close()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        assert outcomes == ["The agent was stopped before this was done."] * 3
+
+
+def test_what_should_follow_a_call_follows_it_whatever_its_end(loop):
+    told = queue.SimpleQueue()
+
+    async def forever():
+        await asyncio.Event().wait()
+
+    closed = BackgroundLoop("a test's other loop")
+    closed.call(forever).when_done(lambda: told.put("closed"))
+    closed.close()
+    assert told.get(timeout=60) == "closed"
+    done = loop.call(functools.partial(asyncio.sleep, 0))
+    done.result()
+    done.when_done(lambda: told.put("done"))
+    assert told.get(timeout=60) == "done"
