@@ -82,8 +82,8 @@ class ReplyAssembly:
 
     Attributes:
         began: Whether anything arrived that belongs to a reply.
-        ended: Whether the reply came to its end: a finish reason, or the usage report that
-            follows the last chunk.
+        ended: Whether the reply came to its end: a finish reason, the usage report that follows
+            the last chunk, or, as whoever reads the stream knows, its ``[DONE]``.
     """
 
     def __init__(self) -> None:

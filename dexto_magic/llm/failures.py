@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from dexto_magic.errors import (
     ContextOverflowError,
@@ -19,15 +18,16 @@ from dexto_magic.errors import (
     ModelRateLimitError,
     ModelUnavailableError,
 )
+from dexto_magic.llm.discretion import redacted, shown_url
 from dexto_magic.llm.local import is_loopback
 from dexto_magic.llm.provider_table import PROVIDERS
 from dexto_magic.llm.retries import LONGEST_WAIT, retry_after, spoken, worth_retrying
-from dexto_magic.llm.server_errors import ErrorAnswer, quoted, redacted
+from dexto_magic.llm.server_errors import ErrorAnswer, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Whom a request went to, as the messages name it.
+class Target:
+    """Whom a request goes to, as the messages name it.
 
     Attributes:
         provider: A name of the provider table.
@@ -50,9 +50,8 @@ class Asked:
 
     @property
     def place(self) -> str:
-        """The base URL without what may be secret in it: user, password and query."""
-        parts = urlsplit(self.base_url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        """The base URL without what may be secret in it."""
+        return shown_url(self.base_url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ class Failure:
 
     Attributes:
         error: The class of ours that it is.
-        asked: Whom the request went to.
+        target: Whom the request went to.
         happened: What happened, in words that follow "openai (gpt-4o) ".
         advice: What to do next.
         said: What the server said, without the key; may be empty.
@@ -73,7 +72,7 @@ class Failure:
     """
 
     error: type[ModelError]
-    asked: Asked
+    target: Target
     happened: str
     advice: str
     said: str = ""
@@ -85,26 +84,26 @@ class Failure:
 
     def exception(self) -> ModelError:
         """Our error, the key nowhere in its message."""
-        details: dict[str, Any] = {"provider": self.asked.provider, "model": self.asked.model}
+        details: dict[str, Any] = {"provider": self.target.provider, "model": self.target.model}
         if self.error is ModelRateLimitError:
             details["retry_after"] = self.retry_after
         said = quoted(self.said).rstrip(". ")
         happened = f"{self.happened}: {said}" if said else self.happened
-        message = f"{self.asked} {happened}. {self.advice}"
-        return self.error(redacted(message, self.asked.key), **details)
+        message = f"{self.target} {happened}. {self.advice}"
+        return self.error(redacted(message, self.target.key), **details)
 
 
-def refused(asked: Asked, answer: ErrorAnswer) -> Failure:
+def refused(target: Target, answer: ErrorAnswer) -> Failure:
     """The server answered with an error, at once or amid its reply."""
     error = answer.error
     wait = retry_after(answer.headers, datetime.now(UTC))
     too_long = wait is not None and wait > LONGEST_WAIT
     if too_long and error is ModelUnavailableError:
         error = ModelRateLimitError  # it names a time, and a caller can wait for that
-    happened, advice = _words(asked, answer, error, wait)
+    happened, advice = _words(target, answer, error, wait)
     return Failure(
         error=error,
-        asked=asked,
+        target=target,
         happened=happened,
         advice=advice,
         said=answer.text,
@@ -115,76 +114,75 @@ def refused(asked: Asked, answer: ErrorAnswer) -> Failure:
     )
 
 
-def unreachable(asked: Asked, reason: str) -> Failure:
+def unreachable(target: Target, reason: str) -> Failure:
     """There was no connection, or it ended before an answer."""
     advice = "Check the network, the proxy settings and base_url."
-    if is_loopback(asked.base_url):
-        starts = " `ollama serve` starts it." if asked.provider == "ollama" else ""
+    if is_loopback(target.base_url):
+        starts = " `ollama serve` starts it." if target.provider == "ollama" else ""
         advice = f"Is it running on this machine?{starts}"
     return Failure(
         error=ModelUnavailableError,
-        asked=asked,
-        happened=f"could not be reached at {asked.place}",
+        target=target,
+        happened=f"could not be reached at {target.place}",
         advice=advice,
-        said=redacted(reason, asked.key),
+        said=redacted(reason, target.key),
         brief="could not be reached",
         retryable=True,
     )
 
 
-def timed_out(asked: Asked, *, connecting: bool) -> Failure:
+def timed_out(target: Target, *, connecting: bool) -> Failure:
     """Nothing came within the time-out.
 
     A silent provider is not asked again: it may be at work on the reply, which would then be paid
     for twice, and whoever asked has waited for two minutes.
     """
     what = "accept a connection" if connecting else "send anything"
-    seconds = asked.connect_timeout if connecting else asked.timeout
+    seconds = target.connect_timeout if connecting else target.timeout
     return Failure(
         error=ModelUnavailableError,
-        asked=asked,
-        happened=f"did not {what} within {spoken(seconds)}, at {asked.place}",
+        target=target,
+        happened=f"did not {what} within {spoken(seconds)}, at {target.place}",
         advice="Try again later; check base_url and the proxy settings; or wait longer, by `timeout`.",
         brief=f"did not {what} within {spoken(seconds)}",
         retryable=connecting,
     )
 
 
-def broken_off(asked: Asked, reason: str) -> Failure:
+def broken_off(target: Target, reason: str) -> Failure:
     """The reply began and did not come to its end."""
     return Failure(
         error=ModelUnavailableError,
-        asked=asked,
+        target=target,
         happened="broke off before the end of the reply",
         advice="Ask again.",
-        said=redacted(reason, asked.key),
+        said=redacted(reason, target.key),
     )
 
 
-def unreadable(asked: Asked, reason: str) -> Failure:
+def unreadable(target: Target, reason: str) -> Failure:
     """What arrived is no reply of the Chat Completions API."""
     return Failure(
         error=ModelUnavailableError,
-        asked=asked,
+        target=target,
         happened="sent something that is not a chat completion",
-        advice=f"Ask again, or check base_url, now {asked.place}: it usually ends in /v1.",
-        said=redacted(reason, asked.key),
+        advice=f"Ask again, or check base_url, now {target.place}: it usually ends in /v1.",
+        said=redacted(reason, target.key),
     )
 
 
 def _words(
-    asked: Asked, answer: ErrorAnswer, error: type[ModelError], wait: float | None
+    target: Target, answer: ErrorAnswer, error: type[ModelError], wait: float | None
 ) -> tuple[str, str]:
     """What happened and what to do next, apart from what the server said."""
     answered = f"answered {_named(answer.status)}"
     if error is ContextOverflowError:
         advice = (
-            "Shorten it with `%dexto compact`, begin a new session, or choose a model with a "
-            "larger context window."
+            "Begin a new session (`%dexto new`), or choose a model with a larger context window."
         )
         return "has no room for a conversation of this length", advice
     if error is ModelAuthenticationError:
-        return _words_on_key(asked, answer)
+        return _words_on_key(target, answer)
     if error is ModelRateLimitError:
         if answer.is_quota:
             return f"{answered}, the quota is used up", "Check plan and billing there."
@@ -192,22 +190,22 @@ def _words(
     if error is ModelUnavailableError:
         return answered, "The fault is on its side: try again later."
     if answer.is_unknown_model:
-        pull = f", or fetch it: `ollama pull {asked.model}`" if asked.provider == "ollama" else ""
+        pull = f", or fetch it: `ollama pull {target.model}`" if target.provider == "ollama" else ""
         return "knows no model of that name", f"Check the name{pull}."
     if answer.status == HTTPStatus.NOT_FOUND:
-        happened = f"has nothing at {asked.place.rstrip('/')}/chat/completions"
+        happened = f"has nothing at {target.place.rstrip('/')}/chat/completions"
         return happened, "Check base_url: it usually ends in /v1."
     if answer.is_redirect:
-        target = quoted(answer.headers.get("location", "nowhere"))
+        place = quoted(answer.headers.get("location", "nowhere"))
         advice = "If that is right, set base_url to it, without /chat/completions."
-        return f"redirects to {target} ({answer.status})", advice
+        return f"redirects to {place} ({answer.status})", advice
     return f"refused the request ({answer.status})", "Check the model and the request options."
 
 
-def _words_on_key(asked: Asked, answer: ErrorAnswer) -> tuple[str, str]:
-    name = PROVIDERS[asked.provider].key_variable
+def _words_on_key(target: Target, answer: ErrorAnswer) -> tuple[str, str]:
+    name = PROVIDERS[target.provider].key_variable
     advice = "Enter one with `%dexto key`" + (f", or set {name}." if name else ".")
-    if asked.key is None:
+    if target.key is None:
         return f"wants a key ({answer.status})", advice
     if answer.status == HTTPStatus.FORBIDDEN:
         return "does not allow this with the key (403)", "Check what the key may do there."

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.window import PromptMessage
 from dexto_magic.errors import SettingsError
+from dexto_magic.llm.discretion import holds_key
 from dexto_magic.llm.surrogates import whole_characters
 
 _RESERVED = ("messages", "model", "stream", "stream_options")
+
+_SETTINGS = {
+    *("api_key", "authorization", "headers", "extra_headers", "default_headers", "extra_query"),
+    *(
+        "default_query",
+        "extra_body",
+        "base_url",
+        "timeout",
+        "max_retries",
+        "organization",
+        "project",
+    ),
+}
+"""Settings of clients, which may hold a key: options are stored with the reply, keys nowhere."""
 
 
 def sendable_messages(messages: Sequence[PromptMessage]) -> list[dict[str, str]]:
@@ -28,6 +44,13 @@ def sendable_options(options: Mapping[str, JSON]) -> dict[str, Any]:
         SettingsError: One of them is not the user's to set, or is not JSON.
     """
     for name in options:
+        if re.sub(r"\W", "_", str(name)).lower() in _SETTINGS:
+            raise SettingsError(
+                f"{name!r} is no request option, and was neither sent nor stored. Settings such as "
+                "api_key, base_url and timeout belong to llm; a key is also entered with `%dexto "
+                "key`.",
+                option="options",
+            )
         # More than one choice would be paid for, and all but the first thrown away.
         if name in _RESERVED or (name == "n" and options[name] != 1):
             raise SettingsError(
@@ -42,4 +65,10 @@ def sendable_options(options: Mapping[str, JSON]) -> dict[str, Any]:
             f"The request options are not JSON ({exc}): correct them. Nothing was sent.",
             option="options",
         ) from exc
+    if holds_key(encoded):
+        raise SettingsError(
+            "A request option looks like a key, and is not shown here. Options are stored with the "
+            "reply: enter the key with `%dexto key`, or as api_key of llm. Nothing was sent.",
+            option="options",
+        )
     return decoded

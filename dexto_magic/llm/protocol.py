@@ -44,9 +44,15 @@ class ReasoningDelta:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the person who waits should know, in one line."""
+    """Something that the person who waits should know, in one line.
+
+    Attributes:
+        text: The line.
+        passing: Whether it is true only for a while, and no longer when the reply is whole.
+    """
 
     text: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

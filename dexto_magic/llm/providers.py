@@ -6,34 +6,32 @@ completed without loading one.
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.errors import ModelAuthenticationError, SettingsError
+from dexto_magic.llm.discretion import BaseURL, Secret, discreet, looks_like_key, shown
 from dexto_magic.llm.local import OLLAMA_VARIABLE, is_loopback, ollama_models, ollama_url
 from dexto_magic.llm.outgoing import sendable_options
-from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS, Provider, known_context_window
+from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS, known_context_window
+from dexto_magic.llm.validation import (
+    check_choice,
+    check_names,
+    check_provider_of,
+    check_types,
+    checked_url,
+)
 from dexto_magic.settings import MODEL_VARIABLE, variable
 
 __all__ = [
     "DEFAULT_MODEL",
-    "PRACTICE",
-    "PROVIDERS",
     "LLMConfig",
-    "Provider",
-    "Secret",
     "base_url_of",
     "context_window_of",
-    "is_loopback",
     "key_of",
     "llm_config",
-    "ollama_models",
     "required_key",
     "spec",
     "with_model",
@@ -42,27 +40,25 @@ __all__ = [
 DEFAULT_MODEL = "openai:gpt-4o-mini"
 """Asked where nothing else is said: the tutorial's."""
 
-# How keys begin at the providers of the table; a long word without any punctuation is one too.
-_KEY = re.compile(r"(?:sk|pk|rk|gsk|xai|hf|tgp)[-_]|AIza|AQ\.|Bearer\s|[A-Za-z0-9]{32,}$")
-
 _SHOWN_MODELS = 3
 
-
-class Secret(str):
-    """A key: a string in every way, except that its ``repr`` does not show it.
-
-    Debuggers and verbose tracebacks print the ``repr`` of local variables.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'[key]'"
+_T = TypeVar("_T")
 
 
+def _discreetly_made(made: type[_T]) -> type[_T]:
+    made.__init__ = discreet(made.__init__)  # type: ignore[method-assign]  # the dataclass wrote it
+    return made
+
+
+@_discreetly_made
 @dataclass(frozen=True, kw_only=True)
 class LLMConfig:
     """Which model is asked, where, and how. Values are checked when it is made.
+
+    The key goes to ``base_url``, whatever host that is. The environment's key is that of the
+    provider, and a model of no named provider is OpenAI's: ``{"model": …, "base_url": …}`` sends
+    ``OPENAI_API_KEY`` there, as OpenAI's own client does. For another server, name its provider
+    (``"vllm"`` for any without a key), or give ``api_key``.
 
     Attributes:
         provider: A name of the provider table.
@@ -88,17 +84,20 @@ class LLMConfig:
     connect_timeout: float = 10.0
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        url = (self.base_url or "").strip()
+        check_types(vars(self))
+        url = BaseURL((self.base_url or "").strip())
         object.__setattr__(self, "api_key", Secret((self.api_key or "").strip()) or None)
-        object.__setattr__(self, "base_url", _checked_url(url, "base_url") if url else None)
+        object.__setattr__(self, "base_url", checked_url(url, "base_url") if url else None)
         object.__setattr__(self, "options", sendable_options(self.options))
         object.__setattr__(self, "provider", self.provider.strip().lower())
         object.__setattr__(self, "model", self.model.strip())
-        _check_choice(self.provider, self.model)
+        check_choice(self.provider, self.model)
 
 
-def llm_config(value: str | Mapping[str, Any] | LLMConfig) -> LLMConfig:
+@discreet
+def llm_config(
+    value: str | Mapping[str, Any] | LLMConfig, *, variable: str | None = None
+) -> LLMConfig:
     """The configuration that a user's ``llm=`` stands for.
 
     Args:
@@ -106,6 +105,7 @@ def llm_config(value: str | Mapping[str, Any] | LLMConfig) -> LLMConfig:
             the fields of ``LLMConfig`` as keys, or an ``LLMConfig``. What stands before the first
             colon counts as a provider only if the table has it, so ``"llama3.2:latest"`` is a
             model; Ollama's ``mistral:7b`` is written ``"ollama:mistral:7b"``.
+        variable: The environment variable that ``value`` came from, for errors to name.
 
     Raises:
         SettingsError: It can't be used.
@@ -113,29 +113,33 @@ def llm_config(value: str | Mapping[str, Any] | LLMConfig) -> LLMConfig:
     if isinstance(value, LLMConfig):
         return value
     if isinstance(value, str):
-        provider, model = _split(value, "openai")
-        return LLMConfig(provider=provider, model=model)
+        try:
+            provider, model = _split(value, "openai")
+            return LLMConfig(provider=provider, model=model)
+        except SettingsError as exc:
+            if variable is not None:
+                exc.args = (f"{variable} is {shown(value)}: {exc}",)
+                exc.variable = variable
+            raise
     if not isinstance(value, Mapping):
         raise SettingsError(
             "llm must be a string such as 'openai:gpt-4o-mini', a dict such as {'provider': "
             f"'openai', 'model': 'gpt-4o-mini'}}, or an LLMConfig, not {type(value).__name__}.",
             option="llm",
         )
-    given: dict[str, Any] = {
-        name: Secret(item) if isinstance(item, str) else item for name, item in value.items()
-    }
-    del value  # so that a traceback finds no key in this frame
-    _check_names(given)
-    for name in given.keys() - {"api_key"}:
-        given[name] = str(given[name]) if isinstance(given[name], str) else given[name]
+    check_names(value, [field.name for field in fields(LLMConfig)])
+    given = dict(value)
     provider, model = given.pop("provider", None), given.pop("model", None) or ""
     if provider is None:
-        provider, model = _split(model, "openai") if isinstance(model, str) else ("openai", model)
+        provider = "openai"
+        if isinstance(model, str):
+            provider, model = _split(model, provider, elsewhere=bool(given.get("base_url")))
     if not model and provider == PRACTICE:
         model = PRACTICE
     return LLMConfig(provider=provider, model=model, **given)
 
 
+@discreet
 def with_model(config: LLMConfig, model: str) -> LLMConfig:
     """The configuration for one call, or one session, that names a model of its own.
 
@@ -145,7 +149,7 @@ def with_model(config: LLMConfig, model: str) -> LLMConfig:
     Raises:
         SettingsError: ``model`` can't be used.
     """
-    provider, name = _split(model, config.provider)
+    provider, name = _split(model, config.provider, elsewhere=config.base_url is not None)
     if provider != config.provider:
         return LLMConfig(
             provider=provider,
@@ -173,6 +177,7 @@ def context_window_of(config: LLMConfig) -> int | None:
     return known_context_window(config.model)
 
 
+@discreet
 def base_url_of(config: LLMConfig) -> str:
     """Where the API is: as configured, else as the provider's variable says, else by the table.
 
@@ -185,7 +190,7 @@ def base_url_of(config: LLMConfig) -> str:
     moved = variable(provider.base_url_variable) if provider.base_url_variable else None
     if moved is not None:
         url = f"{ollama_url(moved)}/v1" if provider.base_url_variable == OLLAMA_VARIABLE else moved
-        return _checked_url(url, "base_url", provider.base_url_variable)
+        return checked_url(url, "base_url", provider.base_url_variable)
     if provider.base_url is None:
         raise SettingsError(
             f"{provider.name} has another URL for each customer: set base_url, for example to "
@@ -198,6 +203,8 @@ def base_url_of(config: LLMConfig) -> str:
 def key_of(config: LLMConfig, keys: Mapping[str, str]) -> str | None:
     """The key to send, or ``None``: as configured, else as entered, else the environment's.
 
+    By the provider alone: ``base_url`` may be anywhere, and the provider's key goes there.
+
     Args:
         config: What is asked.
         keys: The keys entered for this process, by provider.
@@ -207,6 +214,7 @@ def key_of(config: LLMConfig, keys: Mapping[str, str]) -> str | None:
     return Secret(found.strip()) if found else None
 
 
+@discreet
 def required_key(config: LLMConfig, keys: Mapping[str, str]) -> str | None:
     """The key to send, or ``None`` where none is needed: on loopback, and by the table.
 
@@ -237,105 +245,36 @@ def _ways_without_key() -> str:
     return f"{practice}; or Ollama, which answers on this machine: {', '.join(models)}"
 
 
-def _split(text: str, implied: str) -> tuple[str, str]:
-    """The provider and the model that ``text`` names; the model may be missing."""
+def _split(text: str, implied: str, *, elsewhere: bool = False) -> tuple[str, str]:
+    """The provider and the model that ``text`` names; the model may be missing.
+
+    Args:
+        text: What the user wrote.
+        implied: Whose model it is if ``text`` does not say.
+        elsewhere: Whether the implied provider's API is at a URL of the user's own, where models
+            may have any name.
+
+    Raises:
+        SettingsError: No provider is named that could be meant.
+    """
     text = text.strip()
     if text.lower() == PRACTICE:
         return PRACTICE, PRACTICE
     head, colon, tail = text.partition(":")
     named = head.strip().lower()
-    if named not in PROVIDERS:
-        return implied, text
-    # Ollama has a model `mistral`: where open models are served, a bare name is a model's.
-    if not colon and implied != PRACTICE and not PROVIDERS[implied].needs_key:
-        return implied, text
-    return named, tail
-
-
-def _check_types(config: LLMConfig) -> None:
-    kinds: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-        "provider": (str, "a string"),
-        "model": (str, "a string"),
-        "api_key": ((str, type(None)), "a string"),
-        "base_url": ((str, type(None)), "a string"),
-        "options": (Mapping, "a dict"),
-        "context_window": ((int, type(None)), "a number of tokens"),
-        "timeout": ((int, float), "a number of seconds"),
-        "connect_timeout": ((int, float), "a number of seconds"),
-    }
-    for name, (kind, wording) in kinds.items():
-        value = getattr(config, name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise SettingsError(
-                f"{name} of llm must be {wording}, not {type(value).__name__}.", option=name
-            )
-    for name in ("timeout", "connect_timeout"):
-        if not 0 < getattr(config, name) < math.inf:
-            raise SettingsError(
-                f"{name} of llm is {getattr(config, name)}: it must be a number of seconds above 0.",
-                option=name,
-            )
-    if config.context_window is not None and config.context_window < 1:
+    # Where open models are served, names have colons: `mistral-nemo:12b`.
+    open_models = implied != PRACTICE and not PROVIDERS[implied].needs_key
+    if named in PROVIDERS:
+        # Ollama has a model `mistral`, too: there a bare name is a model's.
+        return (named, tail) if colon or not open_models else (implied, text)
+    if looks_like_key(text):
+        return implied, text  # to be refused as one, unseen
+    if colon and not open_models and not elsewhere:
+        check_provider_of(text, implied)
+    if implied == PRACTICE and text:
         raise SettingsError(
-            f"context_window of llm is {config.context_window}: it must be a positive number of "
-            "tokens, or left out if it is not known.",
-            option="context_window",
-        )
-
-
-def _check_names(given: Mapping[str, Any]) -> None:
-    known = [field.name for field in fields(LLMConfig)]
-    for name in given:
-        if name in known:
-            continue
-        # apiKey, api-key and API_KEY are all one letter-for-letter comparison away from api_key.
-        folded = {re.sub(r"\W|_", "", option).lower(): option for option in known}
-        close = difflib.get_close_matches(
-            re.sub(r"\W|_", "", str(name)).lower(), folded, n=1, cutoff=0.7
-        )
-        hint = (
-            f"did you mean {folded[close[0]]!r}?"
-            if close
-            else f"it has {', '.join(known)}. Request options, such as temperature, go into options."
-        )
-        raise SettingsError(f"llm has no setting {_shown(str(name))}: {hint}", option="llm")
-
-
-def _check_choice(provider: str, model: str) -> None:
-    if provider not in PROVIDERS:
-        close = difflib.get_close_matches(provider, PROVIDERS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(PROVIDERS)}."
-        raise SettingsError(f"There is no provider {_shown(provider)}: {hint}", option="provider")
-    if not model:
-        raise SettingsError(
-            f"{provider} is a provider: name one of its models, too, as in '{provider}:MODEL'.",
+            f"{text!r} does not say whose model it is, and the practice model stands in for no "
+            "other: name the provider, too, as in 'openai:gpt-4o' or 'practice:slow'.",
             option="model",
         )
-    if _KEY.match(model):
-        raise SettingsError(
-            "What stands where the model belongs looks like a key, and is not shown here. Name a "
-            "model, such as 'openai:gpt-4o-mini', and enter the key with `%dexto key`, or as "
-            "api_key.",
-            option="model",
-        )
-
-
-def _checked_url(url: str, option: str, variable_name: str | None = None) -> str:
-    source = variable_name or f"{option} of llm"
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that do not close, a port that is no number
-        usable = False
-    if not usable or re.search(r"[\s\x00-\x1f]", url):
-        raise SettingsError(
-            f"{source} is {_shown(url)}: it must be a URL such as 'https://api.openai.com/v1'.",
-            option=option,
-            variable=variable_name,
-        )
-    return url
-
-
-def _shown(text: str) -> str:
-    """``text`` in quotes, unless it looks like a key."""
-    return "(not shown: it looks like a key)" if _KEY.match(text) else repr(text)
+    return implied, text

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import quote
 
 from dexto_magic.errors import (
     ContextOverflowError,
@@ -20,6 +19,7 @@ from dexto_magic.errors import (
     ModelRequestError,
     ModelUnavailableError,
 )
+from dexto_magic.llm.discretion import redacted
 
 _LONGEST_QUOTE = 300
 
@@ -140,14 +140,6 @@ def error_answer(
 def is_error(value: object) -> bool:
     """Whether a JSON value that stands where a reply should be is an error (vLLM has the second)."""
     return isinstance(value, Mapping) and bool(value.get("error") or value.get("object") == "error")
-
-
-def redacted(text: str, key: str | None) -> str:
-    """``text`` with ``[key]`` in place of the key, as it is or as a URL spells it."""
-    for spelling in {key, quote(key, safe="")} if key else ():
-        text = text.replace(spelling, "[key]")
-    # OpenAI quotes a refused key with its middle starred out: the ends are nobody's business.
-    return re.sub(r"[\w-]+\*{4,}[\w-]*", "[key]", text)
 
 
 def quoted(text: str) -> str:

@@ -9,7 +9,7 @@ history and every other view.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from html import escape
 from itertools import groupby
@@ -19,6 +19,7 @@ import nh3
 import pygments.lexers
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererProtocol
+from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from pygments.token import Token as CodeToken
@@ -27,6 +28,20 @@ from dexto_magic.rendering.latex import latex_plugin, untypeset
 
 MAX_COLOURED = 100_000
 """Characters of the longest code that is coloured, which takes 0.2 s."""
+
+MAX_URL = 2_000
+"""Characters of the longest URL that is a link: each mention of a reference repeats it whole."""
+
+MAX_GROWTH = 30
+"""How many times longer than its text HTML may be: one ``>`` makes 27 characters, and a reference
+or the cells that are missing in a table make any number."""
+
+MIN_CHECKED = 100_000
+"""Characters of the shortest HTML that is held against ``MAX_GROWTH``."""
+
+MAX_OPEN_BRACKETS = 20
+"""Brackets around a link or image, as in CommonMark's own preset of the parser. The time for text
+that opens brackets and never closes them grows with it: 3.2 s for 40 KB at the usual 100."""
 
 _BLOCKS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "hr", "pre"}
 _TABLES = {"table", "thead", "tbody", "tr", "th", "td"}
@@ -70,14 +85,16 @@ def to_html(text: str) -> str:
     """Markdown as safe HTML, block by block on lines of their own. Never raises.
 
     Images become links: nothing is fetched. Formulas come out as text between ``$`` or ``$$``,
-    for MathJax, and only they do. What the parser cannot read is shown as it is.
+    for MathJax, and only they do. What the parser cannot read is shown as it is, and so is what
+    would become a multiple of itself.
     """
     text = encodable(text)
     try:
         env: dict[str, Any] = {}
-        return _safe_html(_parser().parse(text, env), env)
+        html = _safe_html(_parser().parse(text, env), env)
     except Exception:  # noqa: BLE001 - a bug in a parser must not cost an answer that was paid for
         return _verbatim(text)
+    return _verbatim(text) if _is_inflated(html, text) else html
 
 
 class StreamRenderer:
@@ -103,9 +120,10 @@ class StreamRenderer:
             self._start_over()
         rest = encodable(text[self._done :])
         try:
-            return self._render(rest)
+            html = self._render(rest)
         except Exception:  # noqa: BLE001 - as in to_html
-            return self._html + _verbatim(rest)
+            html = self._html + _verbatim(rest)
+        return _verbatim(encodable(text)) if _is_inflated(html, text) else html
 
     def _render(self, rest: str) -> str:
         env: dict[str, Any] = {"references": dict(self._references)}
@@ -161,13 +179,38 @@ def _safe_html(tokens: Sequence[Token], env: EnvType) -> str:
     return _cleaner().clean(parser.renderer.render(tokens, parser.options, env))
 
 
+def _is_inflated(html: str, text: str) -> bool:
+    return len(html) > max(MIN_CHECKED, MAX_GROWTH * len(text))
+
+
 def _verbatim(text: str) -> str:
     return f"<pre><code>{escape(text, quote=False)}</code></pre>\n".replace("\0", "\ufffd")
 
 
+class _Parser(MarkdownIt):
+    def validateLink(self, url: str) -> bool:  # noqa: N802 - the parser's name for it
+        return len(url) <= MAX_URL and super().validateLink(url)
+
+
+def _bounded(rule: Callable[[StateInline, bool], bool], opener: str) -> Any:
+    """The parser's rule for what ``opener`` begins, giving up where its effort would not pay."""
+
+    def bounded(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - the parser's signature
+        if not state.src.startswith(opener, state.pos) or state.src.find("]", state.pos) < 0:
+            return False
+        if silent and state.level > MAX_OPEN_BRACKETS:
+            state.pos = state.posMax  # as the parser does itself at its own bound
+            return True
+        return rule(state, silent)
+
+    return bounded
+
+
 @cache
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("js-default").use(latex_plugin)
+    parser = _Parser("js-default").use(latex_plugin)
+    parser.inline.ruler.at("link", _bounded(link, "["))
+    parser.inline.ruler.at("image", _bounded(image, "!["))
     parser.add_render_rule("fence", _render_fence)
     parser.add_render_rule("image", _render_image)
     return parser

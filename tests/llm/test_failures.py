@@ -1,5 +1,7 @@
 """Which error a failure is, and the words for it."""
 
+import socket
+
 import httpx2
 import openai
 import pytest
@@ -11,7 +13,7 @@ from dexto_magic.errors import (
     ModelRequestError,
     ModelUnavailableError,
 )
-from dexto_magic.llm.failures import Asked
+from dexto_magic.llm.failures import Target
 from dexto_magic.llm.openai_model import failure_of
 from dexto_magic.llm.providers import LLMConfig
 from dexto_magic.llm.server_errors import error_answer
@@ -27,7 +29,7 @@ from tests.support.openai_answers import (
     status,
 )
 
-ASKED = Asked(
+TARGET = Target(
     provider="openai",
     model="gpt-4o",
     base_url="https://api.openai.com/v1",
@@ -98,19 +100,19 @@ class TestEveryExceptionOfTheClient:
 
     @pytest.mark.parametrize(("exc", "error"), RAISED_FOR_A_SERVER)
     def test_each_is_one_of_our_errors(self, exc, error):
-        assert failure_of(exc, ASKED, began=False).error is error
+        assert failure_of(exc, TARGET, began=False).error is error
 
     def test_those_about_no_server_are_about_the_request(self):
         for kind in subclasses(openai.OpenAIError):
             if kind.__name__ in RAISED_BY_THE_CLIENT_ALONE:
-                failure = failure_of(kind.__new__(kind), ASKED, began=False)
+                failure = failure_of(kind.__new__(kind), TARGET, began=False)
                 assert failure.error is ModelRequestError
 
     @pytest.mark.parametrize(
         "kind", [ValueError, TypeError, AttributeError, RecursionError, OSError]
     )
     def test_those_of_decoding_are_the_servers_fault(self, kind):
-        failure = failure_of(kind("m"), ASKED, began=True)
+        failure = failure_of(kind("m"), TARGET, began=True)
         assert failure.error is ModelUnavailableError
         assert not failure.retryable
 
@@ -128,7 +130,7 @@ class TestWords:
     def test_only_a_connection_that_takes_too_long_is_tried_again(self, cause, words, again):
         exc = openai.APITimeoutError(request=SENT)
         exc.__cause__ = cause("")
-        failure = failure_of(exc, ASKED, began=False)
+        failure = failure_of(exc, TARGET, began=False)
         assert words in str(failure.exception())
         assert failure.retryable is again
 
@@ -138,6 +140,26 @@ class TestWords:
         assert "does not accept the key (401): Incorrect API key provided: [key]." in str(error)
         assert "%dexto key" in str(error)
         assert "OPENAI_API_KEY" in str(error)
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            ("Your api key: ****QwUk is invalid", "Your api key: [key] is invalid."),
+            ("bad key sk-proj-Q2x...=key", "bad key [key]."),
+        ],
+    )
+    def test_a_refused_key_of_which_the_server_shows_the_ends(self, server, said, shown):
+        assert shown in str(error_of(server, status(401, said)))
+
+    @pytest.mark.parametrize("key", ["ollama", "k", "e"])
+    def test_a_dummy_key_costs_no_words(self, key):
+        with socket.socket() as taken:  # bound and not listening: nobody else answers there
+            taken.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+            llm = {"provider": "ollama", "model": "llama3", "base_url": url}
+            message = str(ask(llm, key=key).error)
+        assert f"ollama (llama3) could not be reached at {url}" in message
+        assert "Is it running on this machine? `ollama serve` starts it." in message
 
     def test_a_missing_key(self, server):
         assert "wants a key" in str(error_of(server, status(401), provider="vllm", key=None))
@@ -233,7 +255,10 @@ class TestWords:
         ("answer", "words"),
         [
             (cut("Hel"), "broke off before the end of the reply"),
-            (events(chunk({"content": "Hel"})), "broke off before the end of the reply"),
+            (
+                events(chunk({"content": "Hel"}), done=False),
+                "broke off before the end of the reply",
+            ),
             (raw(b"data: {not json}\n\n"), "sent something that is not a chat completion"),
             (raw(b"<html>", content_type="text/html"), "not a chat completion: text/html"),
         ],
@@ -275,7 +300,7 @@ class TestTooLong:
     def test_every_providers_wording_is_understood(self, server, message):
         error = error_of(server, status(400, message))
         assert isinstance(error, ContextOverflowError)
-        assert "%dexto compact" in str(error)
+        assert "%dexto new" in str(error)
 
     def test_the_code_is_enough(self, server):
         refusal = status(400, "No.", error_code="context_length_exceeded")

@@ -7,18 +7,10 @@ import threading
 import pytest
 
 from dexto_magic.errors import ModelAuthenticationError, SettingsError
-from dexto_magic.llm.local import ollama_url
-from dexto_magic.llm.providers import (
-    PROVIDERS,
-    LLMConfig,
-    Secret,
-    base_url_of,
-    is_loopback,
-    key_of,
-    llm_config,
-    ollama_models,
-    required_key,
-)
+from dexto_magic.llm.discretion import Secret
+from dexto_magic.llm.local import is_loopback, ollama_models, ollama_url
+from dexto_magic.llm.provider_table import PROVIDERS
+from dexto_magic.llm.providers import LLMConfig, base_url_of, key_of, llm_config, required_key
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +101,12 @@ class TestKeys:
         assert key_of(config, {"openai": "sk-entered"}) == "sk-entered"
         config = llm_config({"model": "gpt-4o", "api_key": "sk-argument"})
         assert key_of(config, {"openai": "sk-entered"}) == "sk-argument"
+
+    def test_the_providers_own_goes_wherever_its_base_url_leads(self, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+        elsewhere = {"model": "llama3", "base_url": "http://1.2.3.4:8000/v1"}
+        assert key_of(llm_config(elsewhere), {}) == "sk-openai"
+        assert key_of(llm_config({"provider": "vllm", **elsewhere}), {}) is None
 
     def test_a_repr_never_shows_one(self, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "sk-variable")

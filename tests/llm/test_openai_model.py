@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from openai.resources.chat.completions import completions
 
 from dexto_magic.conversation.messages import Usage
 from dexto_magic.conversation.window import PromptMessage
@@ -62,6 +63,24 @@ class TestAsking:
         assert sent.body["stream"] is True
         assert sent.key == KEY
 
+    def test_a_long_conversation_is_not_walked_by_the_client(self, server, monkeypatch):
+        """That is done on the event loop, where every other turn would wait for it."""
+        walked = []
+        transform = completions.async_maybe_transform
+
+        async def spy(data, expected):
+            walked.extend(data["messages"])
+            return await transform(data, expected)
+
+        monkeypatch.setattr(completions, "async_maybe_transform", spy)
+        ask(at(server), request(*map(str, range(1000)), options={"seed": 1}))
+        (sent,) = server.chats
+        assert [message["content"] for message in sent.body["messages"]] == [
+            str(number) for number in range(1000)
+        ]
+        assert set(sent.body) == {"messages", "model", "stream", "stream_options", "seed"}
+        assert walked == []
+
     def test_sends_every_character_as_it_is(self, server):
         odd = '{{df}} {x} $\\frac{1}{2}$ <b> " \\n \x00 \u2028 \N{FAMILY} e\u0301 日本語 \t\r\n'
         ask(at(server), request(odd))
@@ -89,6 +108,34 @@ class TestAsking:
         with pytest.raises(SettingsError, match=repr(name)):
             at(server, options={name: value})
         assert server.chats == []
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"api_key": "k"},
+            {"api-key": "k"},
+            {"API_KEY": "k"},
+            {"extra_headers": {"api-key": "k"}},
+            {"extra_query": {"key": "k"}},
+            {"base_url": "https://x.example"},
+            {"timeout": 5},
+            {"user": "sk-proj-0123456789abcdef"},
+            {"metadata": {"a": ["gsk_0123456789abcdefghij"]}},
+        ],
+        ids=str,
+    )
+    def test_refuses_options_that_could_hold_a_key_which_would_be_stored(self, server, options):
+        with pytest.raises(SettingsError, match="key") as caught:
+            at(server, options=options)
+        assert "0123456789" not in str(caught.value)
+        with pytest.raises(SettingsError, match="key"):
+            ask(at(server), request(options=options))
+        assert server.chats == []
+
+    @pytest.mark.parametrize("value", ["task-of-many-words-and-more", "pk_customer_id", "a" * 40])
+    def test_takes_what_only_resembles_a_key(self, server, value):
+        ask(at(server), request(options={"user": value}))
+        assert server.chats[0].body["user"] == value
 
     @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
     def test_refuses_options_that_are_not_json(self, server, value):
@@ -154,6 +201,7 @@ class TestWhatStaysHere:
         with pytest.raises(SettingsError, match="ALL_PROXY") as caught:
             ask("groq:llama")
         assert "hunter2" not in str(caught.value)
+        assert caught.value.__cause__.__traceback__ is None, "its frames hold the password"
 
 
 class TestReplies:
@@ -193,6 +241,12 @@ class TestReplies:
         server.script(text("Hello", finish_reason=None))
         assert ask(at(server)).text == "Hello"
 
+    def test_done_ends_a_stream_without_a_finish_reason(self, server):
+        server.script(events(chunk({"content": "Hello"})))
+        heard = ask(at(server))
+        assert (heard.text, heard.error) == ("Hello", None)
+        assert heard.finished.finish_reason is None
+
     def test_fifty_megabytes_arrive(self, server):
         server.script(text(*["x" * 1_000_000] * 50))
         assert len(ask(at(server)).text) == 50_000_000
@@ -210,8 +264,10 @@ class TestReplies:
             (cut("Hel"), "Hel"),
             (cut_in_character("Hel"), "Hel"),
             (events(chunk({"content": "Hel"}), done=False), "Hel"),
-            (events(chunk({"content": "Hel"})), "Hel"),
-            (events(chunk({"content": "<thi"})), "<thi"),
+            (events(chunk({"content": "<thi"}), done=False), "<thi"),
+            (raw(event(chunk({"content": "Hel"})) + b"data: [DO"), "Hel"),
+            (raw(event(chunk({"content": "Hel [DONE]"}))), "Hel [DONE]"),
+            (events(), ""),
             (raw(event(chunk({"content": "Hel"})) + b"data: {not json}\n\n"), "Hel"),
             (raw(event(chunk({"content": "Hel"})) + b"data: \xff\n\n"), "Hel"),
             (raw(b"data: " + b"[" * 100_000 + b"\n\n"), ""),

@@ -144,12 +144,47 @@ class TestMistakes:
     def test_a_long_name_of_a_model_is_no_key(self, name):
         assert llm_config(name).model == name
 
-    def test_a_verbose_traceback_finds_no_key(self):
+    @pytest.mark.parametrize(
+        ("text", "meant"),
+        [
+            ("anthropc:claude-3", "anthropic:claude-3"),
+            ("opnai:gpt-4o", "openai:gpt-4o"),
+            (" Ollma : llama3:8b", "ollama: llama3:8b"),
+        ],
+    )
+    def test_a_mistyped_provider_is_not_taken_for_a_model_of_openais(self, text, meant):
+        for value in (text, {"model": text}):
+            with pytest.raises(SettingsError, match="did you mean") as caught:
+                llm_config(value)
+            assert f"did you mean {meant!r}?" in str(caught.value)
+            assert "'openai:…'" in str(caught.value), "in case that the model is called so"
+
+    @pytest.mark.parametrize(
+        "model", ["mixtral:8x7b", "llama3:8b", "deepseek-r1:7b", "ft:gpt-4o:org::id", "phi4:14b"]
+    )
+    def test_a_models_name_with_a_colon_is_not_taken_for_a_mistyped_provider(self, model):
+        assert llm_config(model).model == model
+
+    def test_at_a_url_of_ones_own_models_may_have_any_name(self):
+        config = llm_config({"model": "opnai:x", "base_url": "http://gpu:8000/v1"})
+        assert (config.provider, config.model) == ("openai", "opnai:x")
+        assert with_model(config, "vlllm:x").model == "vlllm:x"
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            ("anthropic", "DEXTO_MODEL is 'anthropic': anthropic is a provider: name one"),
+            ("opnai:gpt-4o", "DEXTO_MODEL is 'opnai:gpt-4o': There is no provider 'opnai': did"),
+            ("sk-proj-abcdefgh1234", "DEXTO_MODEL is (not shown: it looks like a key): What"),
+            ("openai:sk-proj-abc", "DEXTO_MODEL is (not shown: it looks like a key): What"),
+        ],
+    )
+    def test_in_a_variable_are_named_with_it(self, value, words):
         with pytest.raises(SettingsError) as caught:
-            llm_config({"model": "", "api_key": "sk-secret", "base_url": "http://x"})
-        frames = [entry for entry in caught.traceback if "dexto_magic" in str(entry.path)]
-        assert frames
-        assert all("sk-secret" not in repr(entry.frame.f_locals) for entry in frames)
+            llm_config(value, variable="DEXTO_MODEL")
+        assert str(caught.value).startswith(words)
+        assert (caught.value.variable, caught.value.option) == ("DEXTO_MODEL", "model")
+        assert llm_config("openai:o3", variable="DEXTO_MODEL") == llm_config("openai:o3")
 
 
 class TestModelOfACall:
@@ -182,6 +217,12 @@ class TestModelOfACall:
         base = llm_config("ollama:llama3")
         assert with_model(base, "llama3.2:latest") == llm_config("ollama:llama3.2:latest")
 
+    @pytest.mark.parametrize("provider", ["ollama", "lmstudio", "vllm"])
+    @pytest.mark.parametrize("model", ["mistral-nemo:12b", "opnai:x", "llama:7b"])
+    def test_open_models_have_names_with_colons(self, provider, model):
+        config = with_model(llm_config(f"{provider}:m"), model)
+        assert (config.provider, config.model) == (provider, model)
+
     def test_a_model_of_ollamas_may_be_called_as_a_provider_is(self):
         assert spec(with_model(llm_config("ollama:llama3"), "mistral")) == "ollama:mistral"
 
@@ -190,6 +231,24 @@ class TestModelOfACall:
     def test_what_is_no_model_is_refused(self, base, model):
         with pytest.raises(SettingsError):
             with_model(base, model)
+
+
+class TestPracticeAsTheDefault:
+    """It is a stand-in that was chosen: no other name may become one of its models."""
+
+    @pytest.mark.parametrize("base", ["practice", "practice:slow"])
+    @pytest.mark.parametrize("model", ["gpt-4o", "nosuch", "slow", "mistral-nemo:12b"])
+    def test_a_name_without_a_provider_is_refused(self, base, model):
+        with pytest.raises(SettingsError, match=r"name the provider, too, as in 'openai:gpt-4o'"):
+            with_model(llm_config(base), model)
+
+    def test_a_mistyped_provider_is_told(self):
+        with pytest.raises(SettingsError, match=r"did you mean 'openai:gpt-4o'\?"):
+            with_model(llm_config("practice"), "opnai:gpt-4o")
+
+    @pytest.mark.parametrize("model", ["practice", "practice:slow", "openai:gpt-4o", "ollama:phi"])
+    def test_a_full_name_is_taken(self, model):
+        assert with_model(llm_config("practice"), model) == llm_config(model)
 
 
 class TestContextWindows:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it.parser_inline import ParserInline
 
 from dexto_magic.rendering import markdown
 from dexto_magic.rendering.markdown import StreamRenderer, to_html
@@ -58,6 +59,13 @@ def streamed(text, step):
     renderer = StreamRenderer()
     html = [renderer.render(text[:end]) for end in range(0, len(text), step)]
     return [*html, renderer.render(text)]
+
+
+INFLATED = {
+    "references": "[a]: http://a.example/" + "y" * 1_900 + "\n\n" + "[a] " * 1_200,
+    "titles": "[a]: http://a.example '" + "y" * 9_000 + "'\n\n" + "[a] " * 1_000,
+    "cells": "|a" * 300 + "\n" + "|-" * 300 + "\n" + "|\n" * 100,
+}
 
 
 def fail(*args, **options):
@@ -116,6 +124,19 @@ class TestLinks:
     )
     def test_lead_nowhere_else(self, url):
         assert "href" not in to_html(f"[x]({url})")
+
+    @pytest.mark.parametrize("form", ["[x]({})", "<{}>", "![x]({})", "[x]: {}\n\n[x]"])
+    def test_are_text_if_they_are_longer_than_any_real_one(self, form):
+        url = "https://a.example/" + "y" * 1_982
+
+        assert f'href="{url}"' in to_html(form.format(url))
+        assert "href" not in to_html(form.format(url + "y"))
+        assert url + "y" in text_of(to_html(form.format(url + "y")))
+
+    def test_are_found_behind_many_brackets_that_stay_open(self):
+        html = to_html("in [0, 1) " * 300 + "[see [1]](https://a.example) " + "[[[[[deep]]]]]")
+
+        assert 'noreferrer">see [1]</a>' in html
 
     def test_are_what_images_become(self):
         html = to_html("![a *chart*](https://a.example/x.png)")
@@ -342,6 +363,35 @@ class TestAnyText:
     )
     def test_is_rendered_however_large_or_deep(self, text):
         assert_inert(to_html(text))
+
+    @pytest.mark.parametrize("text", INFLATED.values(), ids=INFLATED)
+    def test_that_would_become_a_multiple_of_itself_is_shown_as_it_is(self, text):
+        html = to_html(text)
+
+        assert html.startswith("<pre><code>")
+        assert text_of(html) == text + "\n"
+        assert len(html) < 2 * len(text)
+        assert streamed(text, 1_000)[-1] == html
+        assert max(map(len, streamed(text, 1_000))) <= 100_000
+
+    @pytest.mark.parametrize("text", [">" * 90 + "x\n\n", "$", "- " * 20 + "x\n", "|a" * 9])
+    def test_that_is_all_punctuation_is_still_rendered(self, text):
+        many = text * (10_000 // len(text))
+
+        assert not to_html(many).startswith("<pre>")
+
+    @pytest.mark.parametrize("closed", ["", "]"])
+    @pytest.mark.parametrize("opener", ["![", "[", "[!", "**[", "[[1, 2], "])
+    def test_of_brackets_never_closed_is_not_searched_again_and_again(
+        self, opener, closed, monkeypatch
+    ):
+        steps = []
+        skip = ParserInline.skipToken
+        monkeypatch.setattr(ParserInline, "skipToken", lambda *args: steps.append(1) or skip(*args))
+
+        to_html(opener * 1_000 + closed)
+
+        assert len(steps) < 5 * markdown.MAX_OPEN_BRACKETS * 1_000
 
     def test_that_cannot_be_encoded_is_made_so(self):
         assert text_of(to_html("a\ud800b\0c `\udfff`")).strip() == "a\ufffdb\ufffdc \ufffd"
