@@ -8,12 +8,17 @@ import io
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from dexto_magic import commands
-from dexto_magic.errors import DextoError
+from dexto_magic.errors import DextoError, SettingsError
+from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.rendering.plain import printable
 from dexto_magic.rendering.views import as_text
 from dexto_magic.settings import wants_color
@@ -45,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Named conversations with language models: what notebooks and agents left in "
         "the store, looked at and tidied from the shell.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument(
@@ -67,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         "pattern", metavar="PATTERN", nargs="?", help="part of a name or title, or a pattern with *"
     )
     sessions.add_argument(
-        "-n", "--number", metavar="N", type=_natural, default=commands.SHOWN_SESSIONS
+        "-n", "--number", metavar="N", type=commands.natural, default=commands.SHOWN_SESSIONS
     )
     history = verb(_history, named, store)
-    history.add_argument("-n", "--number", metavar="N", type=_natural, default=commands.SHOWN_TURNS)
+    history.add_argument(
+        "-n", "--number", metavar="N", type=commands.natural, default=commands.SHOWN_TURNS
+    )
     for removing in (verb(_reset, named, store), verb(_delete, named, store)):
         removing.add_argument("--yes", action="store_true", help="do not ask")
     demo = verb(_demo)
@@ -83,21 +91,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    """The version that is installed; in a clone that is not installed, the one that it would be."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version("dexto-magic")
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    with suppress(OSError, ValueError, KeyError):
+        return str(tomllib.loads(project.read_text())["project"]["version"])
+    return "of unknown version"  # copied file by file: no reason for the other verbs to fail
+
+
+def _agent(parsed: argparse.Namespace) -> DextoAgent:
+    """The agent for a verb. None asks a model, so a ``DEXTO_MODEL`` of no sense must not matter."""
+    if parsed.store is not None and not os.path.exists(os.path.expanduser(parsed.store)):  # noqa: PTH110, PTH111  # leave '~nobody' as it is
+        # None is made where a name was mistyped.
+        raise SettingsError(f"There is no folder {parsed.store!r}.", option="store")
+    return DextoAgent(PRACTICE, store=parsed.store)
+
+
 def _sessions(parsed: argparse.Namespace) -> int:
     """List sessions, most recently used first."""
-    with DextoAgent(store=parsed.store) as agent:
+    with _agent(parsed) as agent:
         return _show(commands.sessions(agent, parsed.pattern, limit=parsed.number))
 
 
 def _history(parsed: argparse.Namespace) -> int:
     """Show the newest turns of a session."""
-    with DextoAgent(store=parsed.store) as agent:
+    with _agent(parsed) as agent:
         return _show(commands.history(agent, parsed.name, turns=parsed.number))
 
 
 def _reset(parsed: argparse.Namespace) -> int:
     """Take all messages of a session away, and keep the session."""
-    with DextoAgent(store=parsed.store) as agent:
+    with _agent(parsed) as agent:
         if not _confirmed(agent, parsed, "Reset"):
             return 1
         return _show(agent.reset_conversation(parsed.name))
@@ -105,7 +131,7 @@ def _reset(parsed: argparse.Namespace) -> int:
 
 def _delete(parsed: argparse.Namespace) -> int:
     """Take a session away with all that it holds."""
-    with DextoAgent(store=parsed.store) as agent:
+    with _agent(parsed) as agent:
         if not _confirmed(agent, parsed, "Delete"):
             return 1
         return _show(agent.delete_session(parsed.name))
@@ -123,8 +149,10 @@ def _demo(parsed: argparse.Namespace) -> int:
 
 def _confirmed(agent: DextoAgent, parsed: argparse.Namespace, verb: str) -> bool:
     """Whether what would be lost may be lost: said by ``--yes``, or asked at a terminal."""
+    if parsed.yes:
+        return True
     loss = commands.loss(agent, parsed.name, since=datetime.now(UTC))
-    if parsed.yes or loss is None:
+    if loss is None:
         return True
     if sys.stdin is not None and sys.stdin.isatty():  # it is None where it was closed
         try:
@@ -142,9 +170,3 @@ def _show(value: object) -> int:
     color = sys.stdout.isatty() and wants_color()
     print(as_text(value, width=width, color=color), end="", flush=True)
     return 0
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)

@@ -7,12 +7,14 @@ call of the agent's (``reset``, ``delete``) needs no function here.
 
 from __future__ import annotations
 
+import argparse
 import fnmatch
 import unicodedata
 from dataclasses import replace
 from datetime import datetime
 
 from dexto_magic.conversation.session import Session, Transcript
+from dexto_magic.errors import SettingsError
 from dexto_magic.rendering import plain
 from dexto_magic.rendering.views import SessionTable
 from dexto_magic.sync_agent import DextoAgent
@@ -40,8 +42,10 @@ def sessions(
         current: The name of the one that a cell without a name goes to.
 
     Raises:
+        SettingsError: ``limit`` is negative.
         StoreError: The store cannot be read.
     """
+    _refuse_negative(limit)
     found: list[Session] = []
     cursor = None
     while len(found) <= limit:
@@ -63,8 +67,10 @@ def history(agent: DextoAgent, session_id: str, *, turns: int = SHOWN_TURNS) -> 
 
     Raises:
         SessionNotFoundError: There is no such session.
+        SettingsError: ``turns`` is negative.
         StoreError: The store cannot be read.
     """
+    _refuse_negative(turns)
     # Two messages a turn, as a rule; one more of the turn before shows that the first is whole.
     newest = agent.get_transcript(session_id, limit=2 * turns + 1)
     if 0 < len(newest.messages) < newest.session.message_count:
@@ -103,6 +109,22 @@ def known(agent: DextoAgent, session_id: str) -> Session:
         StoreError: The store cannot be read.
     """
     return agent.get_transcript(session_id, limit=0).session
+
+
+def natural(text: str) -> int:
+    """The number that was typed after ``-n``; for a front end's parser, as argparse's ``type``.
+
+    Raises:
+        ArgumentTypeError: It is not a whole number of 0 or more.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def _refuse_negative(number: int) -> None:
+    if number < 0:
+        raise SettingsError(f"-n takes a whole number of 0 or more, not {number}.", option="-n")
 
 
 def _matches(session: Session, pattern: str | None) -> bool:

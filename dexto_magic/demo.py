@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from dexto_magic.errors import DextoError
-from dexto_magic.llm.providers import PRACTICE, llm_config, spec
+from dexto_magic.llm.provider_table import PRACTICE
+from dexto_magic.llm.providers import llm_config, spec
 from dexto_magic.settings import HOME_VARIABLE, MODEL_VARIABLE
 
 NOTEBOOK = "01_quickstart.ipynb"
+
+_NEW_STORE = re.compile(rf"{HOME_VARIABLE}|^import tempfile$", re.MULTILINE)
+"""The lines of a notebook that give each run a store of its own."""
 
 _SECONDS = 120.0
 """How long a kernel may take to start or to answer."""
@@ -29,6 +35,8 @@ _SECONDS = 120.0
 
 def lab(model: str | None, *, say: Callable[[str], None]) -> int:
     """Opens JupyterLab on a copy of the quickstart notebook; its exit code.
+
+    Returns when JupyterLab has ended; the copy and its sessions stay, and it is said where.
 
     Args:
         model: The model that answers, as ``"provider:model"``; ``None`` for the practice model.
@@ -41,15 +49,35 @@ def lab(model: str | None, *, say: Callable[[str], None]) -> int:
     chosen = spec(llm_config(model or PRACTICE))
     _require("jupyterlab")
     folder = Path(tempfile.mkdtemp(prefix="dexto-magic-demo-"))
+    for original in _notebooks():
+        (folder / original.name).write_text(_fresh(original.read_text()))
     notebook = folder / NOTEBOOK
-    notebook.write_text(_fresh(_quickstart().read_text()))
     say(f"Opening a copy of the quickstart, {notebook}, answered by {chosen}.")
+    store = folder / "store"
     root = ["--allow-root"] if os.geteuid() == 0 else []
-    return subprocess.run(
-        [sys.executable, "-m", "jupyterlab", str(notebook), *root],
-        env={**os.environ, MODEL_VARIABLE: chosen, HOME_VARIABLE: str(folder / "store")},
-        check=False,
-    ).returncode
+    code = _ended(
+        subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", str(notebook), *root],
+            env={**os.environ, MODEL_VARIABLE: chosen, HOME_VARIABLE: str(store)},
+        )
+    )
+    say(
+        f"\nThe notebook is still in {folder}, and its sessions with it: "
+        f"dexto-magic sessions --store {shlex.quote(str(store))}"
+    )
+    return code
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process to which Ctrl-C is left, and that ends when this one is ended.
+
+    The terminal sends Ctrl-C to both of us. JupyterLab asks whether to shut down, and may go on;
+    ``subprocess.run`` would kill it a quarter of a second later.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        with suppress(KeyboardInterrupt):
+            return process.wait()
 
 
 def headless(model: str | None, *, say: Callable[[str], None]) -> int:
@@ -135,17 +163,16 @@ def _fresh(notebook: str) -> str:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
             lines = "".join(cell["source"]).splitlines(keepends=True)
-            cell["source"] = "".join(line for line in lines if HOME_VARIABLE not in line)
+            cell["source"] = "".join(line for line in lines if not _NEW_STORE.search(line))
     return json.dumps(content, indent=1)
 
 
-def _quickstart() -> Path:
-    """The quickstart notebook: in the package when it is installed, beside it in a clone."""
+def _notebooks() -> list[Path]:
+    """The notebooks: in the package when it is installed, beside it in a clone."""
     package = Path(__file__).parent
-    places = [package / "notebooks" / NOTEBOOK, package.parent / "notebooks" / NOTEBOOK]
-    for place in places:
-        if place.exists():
-            return place
+    for folder in (package / "notebooks", package.parent / "notebooks"):
+        if (folder / NOTEBOOK).exists():
+            return sorted(folder.glob("*.ipynb"))
     raise DextoError(f"{NOTEBOOK} is not among the package's files: install it again.")
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from dexto_magic.llm.protocol import ChatModel
-from dexto_magic.llm.providers import PRACTICE, LLMConfig, base_url_of, required_key
+from dexto_magic.llm.provider_table import PRACTICE
+from dexto_magic.llm.providers import LLMConfig, base_url_of, required_key
 from dexto_magic.stores.protocol import Store
 
 

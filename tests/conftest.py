@@ -5,21 +5,23 @@ import os
 import pytest
 
 FOREIGN_VARIABLES = (
-    "DEXTO_",
-    "OPENAI_",
-    "OLLAMA_",
-    "JPY_",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
+    *("DEXTO_", "OPENAI_", "OLLAMA_", "JPY_"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("NO_COLOR", "COLUMNS", "LINES", "PYTHONUNBUFFERED"),
 )
+"""How the names of variables begin that this package, or what it stands on, goes by."""
+
+
+def is_foreign(name):
+    """Whether a variable would have tests depend on who runs them; proxies count in small letters."""
+    return name.upper().startswith(FOREIGN_VARIABLES) or name.endswith("_API_KEY")
 
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch, tmp_path):
     """An environment in which nothing is set that this package reads, and a store of its own."""
     for name in list(os.environ):
-        if name.startswith(FOREIGN_VARIABLES) or name.endswith("_API_KEY"):
+        if is_foreign(name):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DEXTO_HOME", str(tmp_path / "home"))
 

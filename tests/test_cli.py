@@ -5,13 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import pexpect
 import pytest
 
-from dexto_magic import DextoAgent
+from dexto_magic import DextoAgent, cli
 from dexto_magic.stores.disk import DiskStore
 from tests.support.hostile import HOSTILE
 from tests.support.messages import assistant, user
@@ -88,6 +90,11 @@ def refused(*arguments, code=1, **options):
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def project_version():
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    return tomllib.loads(project.read_text())["project"]["version"]
 
 
 def names(home):
@@ -205,6 +212,12 @@ def test_a_relative_dexto_home_is_refused_and_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_that_is_not_there_is_said_so_and_not_made(tmp_path):
+    words = refused("sessions", "--store", tmp_path / "mistyped")
+    assert "mistyped" in words
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_the_home_of_a_user_who_is_not_there_is_refused(how):
     place = "~no-such-user-here/store"
@@ -227,6 +240,14 @@ def test_a_damaged_store_is_an_error_and_left_as_it_is(tmp_path):
     database.write_bytes(b"not a database at all" * 100)
     assert str(database) in refused("sessions", "--store", tmp_path)
     assert database.read_bytes() == b"not a database at all" * 100
+
+
+@pytest.mark.parametrize("verb", [["sessions"], ["history", "tutorial"], ["delete", "tutorial"]])
+def test_no_verb_cares_for_a_model_that_cannot_be_used(talked, verb):
+    """None of them asks one."""
+    wrong = environment(DEXTO_MODEL="anthropic")
+    confirmed = [*verb, "--yes"] if verb[0] == "delete" else verb
+    assert "tutorial" in ok(*confirmed, env=wrong)
 
 
 # -- names that are not there ----------------------------------------------------------------------
@@ -301,12 +322,12 @@ def test_a_session_without_turns_is_taken_without_a_question(home, verb):
 
 
 @contextmanager
-def at_a_terminal(*arguments):
-    """A command line at a terminal of its own."""
+def at_a_terminal(*arguments, **more):
+    """A command line at a terminal of its own, with ``more`` in its environment."""
     child = pexpect.spawn(
         sys.executable,
         ["-m", "dexto_magic", *arguments],
-        env=environment(TERM="xterm"),
+        env=environment(TERM="xterm", **more),
         dimensions=(24, 200),
         encoding="utf-8",
         timeout=60,
@@ -486,6 +507,34 @@ def test_help_names_every_verb_and_its_options():
     assert "--headless" in ok("demo", "--help")
 
 
+def test_the_version_is_that_of_the_project(tmp_path):
+    assert ok("--version", cwd=tmp_path) == f"dexto-magic {project_version()}\n"
+    assert "--version" in ok("--help")
+
+
+def test_the_version_is_known_in_a_clone_that_is_not_installed(monkeypatch, capsys):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dexto-magic {project_version()}\n"
+
+
+def test_a_copy_whose_version_nobody_knows_works(monkeypatch, capsys, tmp_path):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "dexto_magic" / "cli.py"))
+    assert cli.main(["sessions"]) == 0
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.endswith("dexto-magic of unknown version\n")
+
+
 def test_the_installed_script_is_the_same_program(talked):
     script = Path(sys.executable).with_name("dexto-magic")
     if not script.exists():
@@ -540,3 +589,54 @@ def test_a_demo_that_the_model_refuses_says_why_and_leaves_no_kernel():
     assert "Traceback" not in done.stderr
     pid = re.search(r"Kernel 1 \(process (\d+)\)", done.stdout)[1]
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """The demo in JupyterLab at a terminal, with folders of its own and a browser that does nothing."""
+    own = {
+        name: str(tmp_path / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
+    with at_a_terminal("demo", BROWSER="true", TMPDIR=str(tmp_path), **own) as child:
+        child.expect(r"copy of the quickstart, (\S+), answered by practice\.")
+        child.notebook = Path(child.match[1])
+        child.expect("is running at:")
+        yield child
+
+
+def assert_left(child, words):
+    """The copy is still there, and that is the last thing that was said."""
+    folder = child.notebook.parent
+    said = f"The notebook is still in {folder}, and its sessions with it: "
+    assert words.endswith(f"{said}dexto-magic sessions --store {folder / 'store'}\r\n")
+    assert child.notebook.exists()
+
+
+QUESTION = r"Shut ?down this Jupyter server"
+
+
+@forks
+def test_ctrl_c_in_the_demo_has_jupyterlab_ask_and_a_yes_ends_both(demo):
+    demo.sendintr()
+    demo.expect(QUESTION)
+    demo.sendline("y")
+    words, code = ended(demo)
+    assert "Shutdown confirmed" in words
+    assert code == 0
+    assert_left(demo, words)
+
+
+@forks
+def test_ctrl_c_in_the_demo_can_be_thought_better_of(demo):
+    demo.sendintr()
+    demo.expect(QUESTION)
+    demo.sendline("n")
+    demo.expect("resuming operation")
+    assert demo.isalive()
+    demo.sendintr()
+    # It is asked again, unless JupyterLab has not yet got round to forgetting the first time.
+    demo.expect([QUESTION, "received signal 2, stopping"])
+    demo.sendintr()
+    words, _ = ended(demo)
+    assert_left(demo, words)

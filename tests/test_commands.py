@@ -1,5 +1,6 @@
 """The verbs that ``%dexto`` and the command line share."""
 
+import argparse
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexto_magic import DextoAgent, MemoryStore, SessionNotFoundError
-from dexto_magic.commands import SHOWN_SESSIONS, SHOWN_TURNS, history, known, loss, sessions
+from dexto_magic import DextoAgent, MemoryStore, SessionNotFoundError, SettingsError
+from dexto_magic.commands import (
+    SHOWN_SESSIONS,
+    SHOWN_TURNS,
+    history,
+    known,
+    loss,
+    natural,
+    sessions,
+)
 from tests.support.messages import assistant, user
 
 steady = settings(derandomize=True, deadline=None, max_examples=60)
@@ -296,6 +305,40 @@ def test_a_reset_by_somebody_else_meanwhile_leaves_nothing_to_lose(store):
     with Overtaken("practice", store=store) as agent:
         words = loss(agent, "eda", since=BEGIN + timedelta(hours=1))
     assert words is None or words.startswith("'eda' holds 1 turn, ")
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda agent, number: sessions(agent, limit=number),
+        lambda agent, number: sessions(agent, "eda", limit=number),
+        lambda agent, number: history(agent, "eda", turns=number),
+    ],
+    ids=["sessions", "sessions that match", "history"],
+)
+def test_a_negative_number_is_refused_and_its_option_named(agent, store, verb):
+    say(store, "eda", 2)
+    with pytest.raises(SettingsError, match="-n takes a whole number of 0 or more, not -1") as no:
+        verb(agent, -1)
+    assert no.value.option == "-n"
+    verb(agent, 0)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("12", 12), ("9" * 30, 10**30 - 1)])
+def test_a_number_that_was_typed_is_read(text, number):
+    assert natural(text) == number
+
+
+@pytest.mark.parametrize("text", ["-1", "", "1.5", "many", "²", "+1", "1_000"])
+def test_what_is_no_number_of_things_is_refused_in_words_for_people(text):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("-n", type=natural)
+    with pytest.raises(argparse.ArgumentError) as no:
+        parser.parse_args([f"-n{text}"] if text else ["-n", text])
+    assert str(no.value) == f"argument -n: {text!r} is not a whole number of 0 or more"
 
 
 # -- names that are not there ----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dexto_magic import settings
 from dexto_magic.cli import _parser
 from dexto_magic.jupyter.magics import DextoMagics
 from dexto_magic.jupyter.verbs import VERBS
-from dexto_magic.llm.providers import PROVIDERS
+from dexto_magic.llm.provider_table import PROVIDERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -42,9 +42,8 @@ def environment(installed, tmp_path):
     names = ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")
     own = {name: str(tmp_path / name) for name in names}
     # jupyter opens a browser: `true` is one that does nothing.
-    inherited = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
     return {
-        **inherited,
+        **os.environ,
         **own,
         "PYTHONPATH": str(installed),
         "BROWSER": "true",
@@ -57,6 +56,7 @@ def test_the_wheel_holds_the_package_its_types_and_the_quickstart(installed):
     assert {
         "dexto_magic/py.typed",
         "dexto_magic/notebooks/01_quickstart.ipynb",
+        "dexto_magic/notebooks/02_sessions.ipynb",
         "dexto_magic/stores/disk.py",
     } <= files
     assert {name.split("/")[0].split("-")[0] for name in files} == {"dexto_magic"}

@@ -11,14 +11,15 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic.conversation.messages import Message, Reply, new_id
-from dexto_magic.llm.protocol import Notice, ReasoningDelta
+from dexto_magic.llm.protocol import Notice, ReasoningDelta, TextDelta
 from dexto_magic.rendering import plain
-from dexto_magic.rendering.html import reply_html
+from dexto_magic.rendering.html import reply_html, text_html
 from dexto_magic.rendering.markdown import StreamRenderer, encodable, to_html
 from dexto_magic.rendering.views import as_html, as_text
 from dexto_magic.running import TurnEvent
@@ -38,8 +39,14 @@ Sending every token floods the page: 4,001 updates and 39 MB for 4,000 tokens, s
 at full speed the end was lost ("IOPub message rate exceeded").
 """
 
+COST = 4
+"""How many times as long as an update took is waited for the next one, whatever has come.
 
-_ANSWERING = "answering… what has come is kept: `%dexto history {}`"
+What is open at the end of a reply is rendered anew each time, and a list, a quotation or a table is
+open until it ends: 20 KB of list took 3.7 s of the main thread in 160 updates.
+"""
+
+_ANSWERING = "answering… if this is all there is, look into"
 """Below a reply on its way, and so in the saved file where the kernel was killed amid it."""
 
 
@@ -47,18 +54,21 @@ class UpdatePolicy:
     """When a reply that grows is shown again. Times are seconds on one clock."""
 
     def __init__(self) -> None:
-        self._shown_at = float("-inf")
+        self._ended = float("-inf")
+        self._took = 0.0
         self._shown = 0
 
     def due(self, now: float, length: int) -> bool:
         """Whether ``length`` characters are worth showing now."""
-        grown, waited = length - self._shown, now - self._shown_at
+        grown, waited = length - self._shown, now - self._ended
+        if grown <= 0 or waited < COST * self._took:
+            return False
         enough = max(GROWTH_CHARACTERS, GROWTH * self._shown)
-        return grown > 0 and (waited >= SLOWEST or (waited >= FASTEST and grown >= enough))
+        return waited >= SLOWEST or (waited >= FASTEST and grown >= enough)
 
-    def shown(self, now: float, length: int) -> None:
-        """Takes note of an update."""
-        self._shown_at, self._shown = now, length
+    def shown(self, began: float, ended: float, length: int) -> None:
+        """Takes note of an update: how long it took, and how many characters it showed."""
+        self._ended, self._took, self._shown = ended, ended - began, length
 
 
 class ReplyView(Protocol):
@@ -77,7 +87,10 @@ class ReplyView(Protocol):
         ...
 
     def end(self, reply: Reply | None, *, line: bool) -> None:
-        """Shows the end: the reply as it is stored, its mark, and the line below it."""
+        """Shows the end: the reply as it is stored, its mark, and the line below it.
+
+        May be called again where an interrupt or an error broke it off; the last call decides.
+        """
         ...
 
 
@@ -87,12 +100,13 @@ def reply_view(shell: InteractiveShell, session_id: str, *, streams: bool) -> Re
     Args:
         shell: Where the cell runs.
         session_id: The session that is asked.
-        streams: Whether to show the reply while it arrives. Front ends that send no cell id, such
-            as consoles and nbclient, are not known to follow updates, and get the end only.
+        streams: Whether a notebook's front end follows updates of an output, be it the reply that
+            grows or a line on why it does not come. Those that send no cell id, such as consoles
+            and nbclient, are not known to, and get the end only. A terminal always does.
     """
     if is_kernel(shell):
         return KernelView(shell, session_id, streams=streams)
-    return TerminalView(streams=streams, color=_colored(shell))
+    return TerminalView(color=_colored(shell))
 
 
 def is_kernel(shell: InteractiveShell) -> bool:
@@ -119,29 +133,43 @@ class QuietView:
 class KernelView:
     """One output in a notebook, updated while the reply arrives, whole in the saved file."""
 
-    def __init__(self, shell: InteractiveShell, session_id: str, *, streams: bool) -> None:
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        session_id: str,
+        *,
+        streams: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._shell = shell
         self._session_id = session_id
         self._streams = streams
+        self._clock = clock
         self._display_id = new_id("dexto")
         self._displayed = False
         self._notices: list[str] = []
+        self._passing: list[str] = []
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._renderer = StreamRenderer()
         self._policy = UpdatePolicy()
         self._length = 0
+        self._broken_off = False
 
     def notice(self, text: str) -> None:
         """Shows a line of ours above the reply."""
         self._notices.append(text)
         if self._streams:
-            self._update(_ANSWERING.format(shlex.quote(self._session_id)))
+            self._update()
 
     def feed(self, event: TurnEvent) -> None:
         """Takes in what happened, and shows it when it is time."""
         if isinstance(event, Notice):
-            self.notice(event.text)
+            if event.passing:
+                self._passing = [event.text]
+                self.tick()
+            else:
+                self.notice(event.text)
             return
         (self._reasoning if isinstance(event, ReasoningDelta) else self._text).append(event.text)
         self._length += len(event.text)
@@ -149,42 +177,61 @@ class KernelView:
 
     def tick(self) -> None:
         """Shows what is not shown yet, when it is time."""
-        if self._streams and self._policy.due(time.monotonic(), self._length):
-            self._update(_ANSWERING.format(shlex.quote(self._session_id)))
+        if self._streams and self._policy.due(self._clock(), self._length):
+            self._update()
 
     def end(self, reply: Reply | None, *, line: bool) -> None:
         """Shows the end, in every form: the file keeps the original, as Markdown.
 
         Consoles get it as text without what would drive a terminal: they print it as it is.
         """
+        # What broke off the first rendering would break off the next: then text as it is will do.
+        rendered = text_html if self._broken_off else to_html
+        self._broken_off = True
+        self._passing = []
         if reply is None or reply.status == "failed":
             # The error below says the rest.
             if self._notices or self._displayed:
-                self._update(None)
-            return
-        content = encodable(reply.content)
-        self._publish(
-            {
-                "text/html": reply_html(
-                    to_html(content),
-                    notices=self._notices,
-                    reasoning=reply.reasoning,
-                    mark=plain.mark(reply.message),
-                    line=plain.reply_line(reply) if line else None,
-                ),
-                "text/markdown": content,
-                "text/plain": plain.printable(content),
-            },
-            {"dexto": _metadata(reply)},
-        )
+                self._publish_html(rendered("".join(self._text)))
+        else:
+            content = encodable(reply.content)
+            self._publish(
+                {
+                    "text/html": reply_html(
+                        rendered(content),
+                        notices=self._notices,
+                        reasoning=reply.reasoning,
+                        mark=plain.mark(reply.message),
+                        line=plain.reply_line(reply) if line else None,
+                    ),
+                    "text/markdown": content,
+                    "text/plain": plain.printable(content),
+                },
+                {"dexto": _metadata(reply)},
+            )
+        self._broken_off = False
 
-    def _update(self, line: str | None) -> None:
-        body = self._renderer.render("".join(self._text))
-        reasoning = "".join(self._reasoning)
-        html = reply_html(body, notices=self._notices, reasoning=reasoning, line=line)
-        # On the way HTML alone: it is what a page shows, and the rest would double the bytes.
+    def _update(self) -> None:
+        began = self._clock()
+        self._publish_html(
+            self._renderer.render("".join(self._text)),
+            line=_ANSWERING,
+            to_type=f"%dexto history {shlex.quote(self._session_id)}",
+        )
+        self._policy.shown(began, self._clock(), self._length)
+
+    def _publish_html(
+        self, body: str, *, line: str | None = None, to_type: str | None = None
+    ) -> None:
+        """Publishes HTML alone: it is what a page shows, and the rest would double the bytes."""
+        html = reply_html(
+            body,
+            notices=[*self._notices, *self._passing],
+            reasoning="".join(self._reasoning),
+            line=line,
+            to_type=to_type,
+        )
         self._publish({"text/html": html}, {"dexto": {"session": self._session_id}})
-        self._policy.shown(time.monotonic(), self._length)
 
     def _publish(self, data: dict[str, str], metadata: dict[str, Any]) -> None:
         self._shell.display_pub.publish(
@@ -199,10 +246,11 @@ class KernelView:
 class TerminalView:
     """Lines in a terminal, printed as they come."""
 
-    def __init__(self, *, streams: bool, color: bool) -> None:
-        self._streams = streams
+    def __init__(self, *, color: bool) -> None:
         self._dim = "\x1b[2m{}\x1b[0m" if color else "{}"
         self._inside: type | None = None
+        self._text = ""
+        self._ended = False
 
     def notice(self, text: str) -> None:
         """Prints a line of ours."""
@@ -213,28 +261,36 @@ class TerminalView:
         """Prints what happened."""
         if isinstance(event, Notice):
             self.notice(event.text)
-        elif self._streams:
-            self._begin(type(event))
-            style = self._dim if isinstance(event, ReasoningDelta) else "{}"
-            self._write(style.format(plain.printable(event.text)))
+        elif isinstance(event, ReasoningDelta):
+            self._begin(ReasoningDelta)
+            self._write(self._dim.format(plain.printable(event.text)))
+        else:
+            self._print(event.text)
 
     def tick(self) -> None:
         """Does nothing: all that came is printed."""
 
     def end(self, reply: Reply | None, *, line: bool) -> None:
-        """Prints the end."""
-        if reply is None or reply.status == "failed":
-            self._begin(None)
+        """Prints what is missing, and the end; what a call before has ended stays as it is."""
+        if self._ended:
             return
-        if not self._streams:
-            self._write(plain.printable(reply.content))
-            self._inside = str
-        ending = plain.mark(reply.message)
-        if ending:
-            self.notice(f"[{ending}]")
-        if line:
-            self.notice(plain.reply_line(reply))
+        if reply is not None and reply.status != "failed":
+            # An interrupt may have come between a piece's arrival and its being printed.
+            if reply.content.startswith(self._text):
+                self._print(reply.content[len(self._text) :])
+            ending = plain.mark(reply.message)
+            if ending:
+                self.notice(f"[{ending}]")
+            if line:
+                self.notice(plain.reply_line(reply))
         self._begin(None)
+        self._ended = True
+
+    def _print(self, text: str) -> None:
+        if text:
+            self._begin(TextDelta)
+            self._text += text
+            self._write(plain.printable(text))
 
     def _begin(self, kind: type | None) -> None:
         """Starts a new line between reasoning, reply and lines of ours."""

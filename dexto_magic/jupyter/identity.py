@@ -10,6 +10,8 @@ cells then, but a front end that restarts a kernel keeps its id.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from dexto_magic.errors import InvalidSessionIdError
 from dexto_magic.jupyter.display import is_kernel
 from dexto_magic.rendering import plain
 from dexto_magic.sync_agent import DextoAgent
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +61,24 @@ class Own:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What a notebook's file tells.
+    """What shows which notebook this is.
 
     Attributes:
-        marks: Its cells, the one that is executing first, and its kernel.
-        session_ids: The sessions that its outputs name.
+        executing: The mark of the cell that is run, if its id is known.
+        kernel: The mark of the kernel, if it has one of its own.
+        cells: The marks of the cells in the file.
+        session_ids: The sessions that the outputs in the file name.
     """
 
-    marks: tuple[str, ...]
+    executing: tuple[str, ...]
+    kernel: tuple[str, ...]
+    cells: tuple[str, ...]
     session_ids: tuple[str, ...]
+
+    @property
+    def direct(self) -> tuple[str, ...]:
+        """What is here for sure, whatever file stands at the path."""
+        return (*self.executing, *self.kernel)
 
 
 def place(shell: InteractiveShell) -> Place:
@@ -88,9 +101,10 @@ def _kernel_id(shell: InteractiveShell) -> str | None:
     from ipykernel.connect import get_connection_file
 
     try:
-        return Path(get_connection_file()).stem
+        found = _UUID.search(Path(get_connection_file()).stem)
     except RuntimeError:
         return None  # a kernel inside another program, which has none
+    return found[0] if found else None  # a name that somebody chose may be used again
 
 
 def own_session(agent: DextoAgent, here: Place) -> Own:
@@ -107,41 +121,31 @@ def own_session(agent: DextoAgent, here: Place) -> Own:
             line += "; `%dexto use last` continues the one before"
         return Own(session_id=session.id, lines=(line,))
     evidence = _evidence(here)
-    own = agent.notebook_session(here.notebook)
-    if own is not None and _shows(agent, own, evidence):
-        return _adopted(agent, own, here, evidence)
-    other = _other(agent, here.notebook, evidence)
-    if other is not None and other.home is not None and not Path(other.home).exists():
-        line = f"this notebook was {other.home}: its session {other.id!r} goes on"
-        return _adopted(agent, other, here, evidence, line)
+    found = _resumable(agent, here.notebook, evidence)
+    if found is not None:
+        lines = []
+        if found.home not in (None, here.notebook):
+            lines = [f"this notebook was {found.home}: its session {found.id!r} goes on"]
+        _adopt(agent, found, here.notebook, evidence)
+        return Own(session_id=found.id, lines=tuple(lines))
+    line = _why_new(agent, here.notebook, evidence)
     made = agent.create_session()
-    if other is not None:
-        line = (
-            f"new session {made.id!r}: this is a copy of {other.home}; "
-            f"`%dexto use {other.id}` goes on in the conversation of that one"
-        )
-    elif own is not None:
-        line = (
-            f"new session {made.id!r}: nothing in this file is known to {own.id!r}, the session of "
-            f"an earlier file of this name; `%dexto use {own.id}` goes on in that one"
-        )
-    else:
-        line = f"new session {made.id!r}, this notebook's own"
-    return _adopted(agent, made, here, evidence, line)
+    _adopt(agent, made, here.notebook, evidence)
+    return Own(session_id=made.id, lines=(f"new session {made.id!r}{line}",))
 
 
 def adopt(agent: DextoAgent, session: Session, here: Place) -> None:
     """Makes the session the own one of the notebook in which a cell is run, if there is one."""
     if here.notebook is not None:
-        agent.adopt_notebook(session.id, here.notebook, _evidence(here).marks)
+        evidence = _evidence(here)
+        agent.adopt_notebook(session.id, here.notebook, (*evidence.direct, *evidence.cells))
 
 
 def current_own_session(agent: DextoAgent, here: Place) -> Session | None:
     """The notebook's own session if there is one to resume; nothing is made or changed."""
     if here.notebook is None:
         return None
-    own = agent.notebook_session(here.notebook)
-    return own if own is not None and _shows(agent, own, _evidence(here)) else None
+    return _resumable(agent, here.notebook, _evidence(here))
 
 
 def joined(session: Session, here: Place) -> str | None:
@@ -154,40 +158,77 @@ def joined(session: Session, here: Place) -> str | None:
     return f"joined {session.id!r}: {turns}, last used in {session.notebooks[-1]} on {last}"
 
 
-def _adopted(
-    agent: DextoAgent, session: Session, here: Place, evidence: _Evidence, *lines: str
-) -> Own:
-    assert here.notebook is not None
-    agent.adopt_notebook(session.id, here.notebook, evidence.marks)
-    return Own(session_id=session.id, lines=lines)
+def _resumable(agent: DextoAgent, notebook: str, evidence: _Evidence) -> Session | None:
+    """The session that this notebook has been talking in, if anything shows which.
 
-
-def _shows(agent: DextoAgent, session: Session, evidence: _Evidence) -> bool:
-    return session.id in evidence.session_ids or agent.knows_marks(session.id, evidence.marks)
-
-
-def _other(agent: DextoAgent, notebook: str, evidence: _Evidence) -> Session | None:
-    """The own session of another notebook that this file gives evidence of.
-
-    Of several, one whose notebook is gone comes first: this may be that one, renamed.
+    What is here, the executing cell and the kernel, counts for more than the file: a kernel goes on
+    telling the path it was started for, where another file may stand by now.
     """
+    own = agent.notebook_session(notebook)
+    if own is not None and agent.knows_marks(own.id, evidence.direct):
+        return own
+    for session in agent.sessions_of_marks(evidence.direct):
+        if session.home is None:
+            return session  # another notebook took its path
+    if own is not None and _shown_by_file(agent, own, evidence):
+        return own
+    others = _of_other_paths(agent, notebook, evidence)
+    return next((other for other in others if not _is_there(other)), None)
+
+
+def _of_other_paths(agent: DextoAgent, notebook: str, evidence: _Evidence) -> list[Session]:
+    """Sessions of this file as it was under another path, or of the one it is a copy of."""
     named = (agent.get_session(session_id) for session_id in evidence.session_ids)
-    found = [*named, *agent.sessions_of_marks(evidence.marks)]
-    others = [one for one in found if one is not None and one.home not in (None, notebook)]
-    gone = [one for one in others if one.home is not None and not Path(one.home).exists()]
-    return next(iter([*gone, *others]), None)
+    # A guest that talked in another's session by its name is no copy for that.
+    hosts = [one for one in named if one and one.home and notebook not in one.notebooks]
+    found = [*hosts, *agent.sessions_of_marks([*evidence.executing, *evidence.cells])]
+    return [session for session in found if session.home != notebook]
+
+
+def _is_there(session: Session) -> bool:
+    return session.home is not None and Path(session.home).exists()
+
+
+def _shown_by_file(agent: DextoAgent, session: Session, evidence: _Evidence) -> bool:
+    return session.id in evidence.session_ids or agent.knows_marks(session.id, evidence.cells)
+
+
+def _adopt(agent: DextoAgent, session: Session, notebook: str, evidence: _Evidence) -> None:
+    """Makes it the notebook's own, unless the path is that of another file by now."""
+    own = agent.notebook_session(notebook)
+    ours = bool(set(evidence.executing) & set(evidence.cells))
+    ours = ours or _shown_by_file(agent, session, evidence)
+    if ours or own is None or not _shown_by_file(agent, own, evidence):
+        marks = (*evidence.direct, *(evidence.cells if ours else ()))
+        agent.adopt_notebook(session.id, notebook, marks)
+
+
+def _why_new(agent: DextoAgent, notebook: str, evidence: _Evidence) -> str:
+    """What to say of a new session after its name: which one the user may have meant."""
+    original = next(iter(_of_other_paths(agent, notebook, evidence)), None)
+    if original is not None:
+        return (
+            f": this is a copy of {original.home}; `%dexto use {shlex.quote(original.id)}` goes on in the "
+            "conversation of that one"
+        )
+    own = agent.notebook_session(notebook)
+    if own is not None:
+        return (
+            f": nothing in this file is known to {own.id!r}, the session of an earlier file of this "
+            f"name; `%dexto use {shlex.quote(own.id)}` goes on in that one"
+        )
+    return ", this notebook's own"
 
 
 def _evidence(here: Place) -> _Evidence:
     cells = _cells(here.notebook)
     outputs = [output for cell in cells for output in _list(cell, "outputs")]
-    ids = [here.cell_id, *(cell.get("id") for cell in cells)]
-    marks = [cell_mark(cell_id) for cell_id in ids if isinstance(cell_id, str)]
-    if here.kernel_id is not None:
-        marks.append(f"kernel {here.kernel_id}")
     names = [_dict(_dict(output, "metadata"), "dexto").get("session") for output in outputs]
+    ids = [cell.get("id") for cell in cells]
     return _Evidence(
-        marks=tuple(dict.fromkeys(marks)),
+        executing=(cell_mark(here.cell_id),) if here.cell_id is not None else (),
+        kernel=(f"kernel {here.kernel_id}",) if here.kernel_id is not None else (),
+        cells=tuple(dict.fromkeys(cell_mark(one) for one in ids if isinstance(one, str))),
         session_ids=tuple(dict.fromkeys(name for name in names if _is_session_id(name))),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -59,6 +60,7 @@ class DextoMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell  # the base class has it, too, as one that may be missing
+        self._loaded_at = datetime.now(UTC)
         self._bench: Workbench | None = None
         self._just_shown: tuple[Reply, int] | None = None
 
@@ -68,7 +70,7 @@ class DextoMagics(Magics):
         from dexto_magic.jupyter.workbench import Defaults, Workbench
 
         if self._bench is None:
-            self._bench = Workbench(self._shell)
+            self._bench = Workbench(self._shell, self._loaded_at)
         self._bench.defaults = Defaults(
             model=self.model,
             base_url=self.base_url,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import getpass
 import json
+import keyword
 import shlex
 from argparse import Namespace
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.errors import SessionNotFoundError
 from dexto_magic.jupyter.workbench import Asked, Workbench
-from dexto_magic.llm.providers import PROVIDERS, llm_config
+from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
+from dexto_magic.llm.providers import llm_config
 from dexto_magic.rendering import plain
 from dexto_magic.rendering.views import Facts, Said, SessionTable
 
@@ -74,9 +76,10 @@ def run(bench: Workbench, line: str) -> Any:
         UsageError: It says nothing that can be done.
         DextoError: It could not be done.
     """
-    name, _, rest = line.strip().partition(" ")
-    if not name:
+    words = line.split(maxsplit=1)
+    if not words:
         return status(bench, "")
+    name, rest = words[0], words[1] if len(words) > 1 else ""
     verb = VERBS.get(name)
     if verb is None:
         close = difflib.get_close_matches(name, VERBS, n=1)
@@ -92,7 +95,8 @@ def cell_options(parser: MagicArgumentParser, line: str) -> tuple[str | None, st
         UsageError: It says nothing that can be done.
     """
     arguments = parse(parser, line)
-    if arguments.output is not None and not arguments.output.isidentifier():
+    output = arguments.output
+    if output is not None and (not output.isidentifier() or keyword.iskeyword(output)):
         raise UsageError(f"-o takes the name of a variable, not {arguments.output!r}")
     asked = Asked(
         model=arguments.model,
@@ -127,7 +131,10 @@ def _use(bench: Workbench, rest: str) -> Said:
 
 
 def _new(bench: Workbench, rest: str) -> Said:
-    session, made = bench.new(_parsed("new", rest, _OPTIONAL_NAME).name)
+    name = _parsed("new", rest, _OPTIONAL_NAME).name
+    if name == _LAST:
+        raise UsageError(f"{_LAST!r} stands for the session before in `%dexto use {_LAST}`")
+    session, made = bench.new(name)
     if not made:
         return _now_current(session)
     return Said((f"new session {session.id!r}; cells without a name go there now",))
@@ -175,19 +182,18 @@ def _delete(bench: Workbench, rest: str) -> Any:
     return removal
 
 
-def _system(bench: Workbench, text: str) -> Said:
+def _system(bench: Workbench, text: str) -> Said | Facts:
     if not text:
         session = bench.current_session()
-        own = session.system if session else None
-        if own:
-            return Said((f"system prompt of {session.id!r}: {own}",)) if session else Said(())
+        if session is not None and session.system:
+            return Facts(((f"system prompt of {session.id!r}", session.system),))
         return Said(("this session has no system prompt of its own: `%dexto system TEXT`",))
-    session = bench.agent.update_session(
-        bench.settled_session().id, system="" if text in ('""', "''") else text
-    )
+    settled, lines = bench.settled_session()
+    session = bench.agent.update_session(settled.id, system="" if text in _NOTHING else text)
     if session.system is None:
-        return Said((f"{session.id!r} has no system prompt of its own any more",))
-    return Said((f"system prompt of {session.id!r} from the next turn on: {session.system}",))
+        return Said((*lines, f"{session.id!r} has no system prompt of its own any more"))
+    said = f"system prompt of {session.id!r} from the next turn on"
+    return Facts(((said, session.system),), tuple(lines))
 
 
 def _model(bench: Workbench, name: str) -> Said:
@@ -199,14 +205,20 @@ def _model(bench: Workbench, name: str) -> Said:
                 f"`%dexto model PROVIDER:NAME` chooses another; providers: {', '.join(PROVIDERS)}",
             )
         )
-    session = bench.choose_model(name)
-    if session is None:
+    if name.partition(":")[0].strip().lower() == PRACTICE:
+        bench.choose_practice(name)
         return Said((f"model: {bench.practice}, for this kernel, stored with no session",))
-    return Said((f"model of {session.id!r} from the next turn on: {session.model}",))
+    session, lines = bench.choose_model("" if name in _NOTHING else name)
+    if session.model is None:
+        return Said((*lines, f"{session.id!r} goes by the default again: {bench.agent.model}"))
+    return Said((*lines, f"model of {session.id!r} from the next turn on: {session.model}"))
 
 
 def _key(bench: Workbench, rest: str) -> Said:
-    provider = rest or llm_config(bench.model_of(bench.current_session())).provider
+    implied = llm_config(bench.model_of(bench.current_session())).provider
+    provider = rest.lower() or implied
+    if provider == PRACTICE:
+        raise UsageError("the practice model needs no key; name a provider: `%dexto key PROVIDER`")
     if provider not in PROVIDERS:
         # Whatever this is, it may be the key itself: it is not shown again.
         raise UsageError(
@@ -223,7 +235,7 @@ def _key(bench: Workbench, rest: str) -> Said:
         ) from error
     if not key:
         return Said(("no key was entered; nothing changed",))
-    bench.agent.set_key(provider, key)
+    bench.take_key(provider, key)
     return Said((f"key for {provider} taken, for this kernel only; it is stored nowhere",))
 
 
@@ -251,6 +263,12 @@ def _confirmed(bench: Workbench, name: str, verb: str, *, yes: bool) -> None:
         raise UsageError(f"{loss}, from before this kernel. To {verb} it all the same, add --yes")
 
 
+_LAST = "last"
+"""What stands for the session before, where a name would."""
+
+_NOTHING = ('""', "''")
+"""What takes a session's own value away, where a new one would stand."""
+
 _Argument = tuple[tuple[str, ...], dict[str, Any]]
 
 _NAME: _Argument = (("name",), {"metavar": "NAME"})
@@ -260,7 +278,7 @@ _YES: _Argument = (("--yes",), {"action": "store_true"})
 
 
 def _number(default: int) -> _Argument:
-    return ("-n", "--number"), {"type": int, "default": default, "metavar": "N"}
+    return ("-n", "--number"), {"type": commands.natural, "default": default, "metavar": "N"}
 
 
 def _parsed(verb: str, rest: str, *arguments: _Argument) -> Namespace:
@@ -269,7 +287,7 @@ def _parsed(verb: str, rest: str, *arguments: _Argument) -> Namespace:
     Raises:
         UsageError: They are not what the verb takes.
     """
-    parser = MagicArgumentParser(prog=f"%dexto {verb}")
+    parser = MagicArgumentParser(prog=f"dexto {verb}")  # it writes a % before it
     for names, how in arguments:
         parser.add_argument(*names, **how)
     return parse(parser, rest)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -25,8 +25,9 @@ from dexto_magic.jupyter.identity import (
     own_session,
     place,
 )
-from dexto_magic.llm.providers import DEFAULT_MODEL, PRACTICE, llm_config, spec
-from dexto_magic.settings import Settings
+from dexto_magic.llm.outgoing import sendable_options
+from dexto_magic.llm.providers import DEFAULT_MODEL, llm_config, spec
+from dexto_magic.settings import MODEL_VARIABLE, Settings
 from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent, Quiet
 
 RESUMED = (
@@ -90,18 +91,21 @@ class Workbench:
         defaults: What its configuration says; may be set at any time.
         current: The session that a cell without a name goes to, once that is known.
         practice: The practice model that was chosen for this kernel, or ``None``.
-        started_at: Since when this kernel is at work; UTC.
+        started_at: Since when the magics are loaded here; UTC.
     """
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    def __init__(self, shell: InteractiveShell, started_at: datetime) -> None:
         self.shell = shell
         self.defaults = Defaults()
         self.current: str | None = None
         self.practice: str | None = None
-        self.started_at = datetime.now(UTC)
+        self.started_at = started_at
+        self._keys: dict[str, str] = {}
         self._used: list[str] = []
+        self._greeted: set[str] = set()
+        self._fresh: set[str] = set()
         self._agent: DextoAgent | None = None
-        self._made_for: tuple[Defaults, Settings] | None = None
+        self._made_for: tuple[object, ...] | None = None
 
     @property
     def agent(self) -> DextoAgent:
@@ -114,17 +118,26 @@ class Workbench:
             SettingsError: The configuration cannot be used.
             StoreError: The store cannot be opened.
         """
-        settings = Settings.from_environment()
-        if self._agent is None or self._made_for != (self.defaults, settings):
-            self.close()
-            if self._made_for is not None and self._made_for[1].home != settings.home:
+        settings, defaults = Settings.from_environment(), self.defaults
+        made_for = (settings, defaults.model, defaults.base_url, defaults.system, defaults.timeout)
+        if self._agent is None or self._made_for != made_for:
+            agent = self._made_agent(settings)
+            if self._agent is not None and self._agent.location != agent.location:
                 self.current, self._used = None, []
-            agent = self._made_agent()
+                self._greeted, self._fresh = set(), set()
+            self.close()
             agent.start()
-            self._agent, self._made_for = agent, (self.defaults, settings)
+            for provider, key in self._keys.items():
+                agent.set_key(provider, key)
+            self._agent, self._made_for = agent, made_for
         return self._agent
 
-    def _made_agent(self) -> DextoAgent:
+    def take_key(self, provider: str, key: str) -> None:
+        """Takes a key for a provider, for as long as the magics are loaded; it is stored nowhere."""
+        self._keys[provider] = key
+        self.agent.set_key(provider, key)
+
+    def _made_agent(self, settings: Settings) -> DextoAgent:
         defaults = self.defaults
         if defaults.base_url and not defaults.model:
             raise SettingsError(
@@ -132,10 +145,11 @@ class Workbench:
                 "is clear which provider is meant.",
                 option="base_url",
             )
-        llm = replace(
-            llm_config(defaults.model or Settings.from_environment().model or DEFAULT_MODEL),
-            timeout=defaults.timeout,
-        )
+        if defaults.model or settings.model is None:
+            llm = llm_config(defaults.model or DEFAULT_MODEL)
+        else:
+            llm = llm_config(settings.model, variable=MODEL_VARIABLE)
+        llm = replace(llm, timeout=defaults.timeout)
         if defaults.base_url:
             llm = replace(llm, base_url=defaults.base_url)
         notebook = place(self.shell).notebook
@@ -167,6 +181,7 @@ class Workbench:
             name = others[0]
         session = commands.known(self.agent, name)
         self.current = session.id
+        self._note_use(session)
         return session
 
     def new(self, name: str | None) -> tuple[Session, bool]:
@@ -181,7 +196,7 @@ class Workbench:
             if name is None:
                 adopt(self.agent, session, place(self.shell))
         self.current = session.id
-        self._note_use(session.id)
+        self._note_use(session)
         return session, made
 
     def forget(self, name: str) -> None:
@@ -189,6 +204,8 @@ class Workbench:
         if self.current == name:
             self.current = None
         self._used = [used for used in self._used if used != name]
+        self._greeted.discard(name)
+        self._fresh.discard(name)
 
     def current_session(self) -> Session | None:
         """The session that a cell without a name goes to, or ``None``; nothing is made."""
@@ -203,22 +220,28 @@ class Workbench:
                 return session
         return None
 
-    def settled_session(self) -> Session:
-        """The session that a cell without a name goes to, made if there is none."""
-        name, _ = self._own(place(self.shell))
-        return commands.known(self.agent, name)
+    def settled_session(self) -> tuple[Session, list[str]]:
+        """The session that a cell without a name goes to, made if need be, and what to say of it."""
+        name, lines = self._own(place(self.shell))
+        session = commands.known(self.agent, name)
+        self._note_use(session)
+        return session, lines
 
     def _session(self, name: str | None, here: Place) -> tuple[Session, list[str], bool]:
-        """The session of a cell, made if need be; what to say of it; and whether it is resumed."""
+        """The session of a cell, made if need be; what to say of it; and whether it is resumed.
+
+        It is as long as its turns, those at least that the model is shown, are from before.
+        """
         if name is None:
             name, lines = self._own(here)
             session = commands.known(self.agent, name)
         else:
             session, lines = self._named(name)
-        first = session.id not in self._used
-        if first and (line := joined(session, here)) is not None:
+        if session.id not in self._greeted and (line := joined(session, here)) is not None:
             lines = [*lines, line]
-        return session, lines, first and session.turn_count > 0
+        self._note_use(session)
+        self._greeted.add(session.id)
+        return session, lines, session.id not in self._fresh
 
     def _own(self, here: Place) -> tuple[str, list[str]]:
         lines: list[str] = []
@@ -240,25 +263,34 @@ class Workbench:
                 line += f"; did you mean {' or '.join(map(repr, error.close_matches))}?"
             return self.agent.get_or_create_session(name), [line]
 
-    def _note_use(self, session_id: str) -> None:
-        self._used = [used for used in self._used if used != session_id] + [session_id]
+    def _note_use(self, session: Session) -> None:
+        self._used = [used for used in self._used if used != session.id] + [session.id]
+        if not session.turn_count:
+            self._fresh.add(session.id)
 
     # -- models ----------------------------------------------------------------------------------
 
-    def choose_model(self, name: str) -> Session | None:
-        """Has the current session answered by a model from now on; the session it is stored with.
+    def choose_practice(self, name: str) -> None:
+        """Has this kernel's cells answered by the practice model, which no session keeps.
 
-        The practice model is for this kernel, and stored nowhere: ``None`` then.
+        Raises:
+            SettingsError: It has no such form.
+        """
+        self.practice = spec(llm_config(name))
+
+    def choose_model(self, name: str) -> tuple[Session, list[str]]:
+        """Has the current session answered by a model from now on; the session, and what to say.
+
+        Args:
+            name: As ``"provider:model"``; ``""`` to go by the configuration again.
 
         Raises:
             SettingsError: The model cannot be used.
         """
-        if name.partition(":")[0] == PRACTICE:
-            self.practice = spec(llm_config(name))
-            return None
-        session = self.agent.update_session(self.settled_session().id, model=name)
+        settled, lines = self.settled_session()
+        session = self.agent.update_session(settled.id, model=name)
         self.practice = None
-        return session
+        return session, lines
 
     def model_of(self, session: Session | None) -> str:
         """Which model answers in a session, as ``"provider:model"``."""
@@ -281,26 +313,34 @@ class Workbench:
             DextoError: What went wrong.
             KeyboardInterrupt: The turn was interrupted, here or from elsewhere.
         """
+        options = sendable_options(asked.options)  # first of all: a refused one leaves no session
         here = place(self.shell)
-        streams = asked.stream and (here.cell_id is not None or not is_kernel(self.shell))
         session, lines, resumed = self._session(name, here)
+        streams = here.cell_id is not None or not is_kernel(self.shell)
         view = QuietView() if asked.quiet else reply_view(self.shell, session.id, streams=streams)
         for said in lines:
             view.notice(said)
-        stream = self.agent.stream(
-            text,
-            session.id,
-            model=asked.model or self.practice,
-            system=asked.system,
-            options=asked.options,
-            stream=asked.stream,
-            wait=self.defaults.wait,
-            note=RESUMED if resumed else None,
-            origin=Origin(notebook=here.notebook, cell_id=here.cell_id),
-        )
+        try:
+            stream = self.agent.stream(
+                text,
+                session.id,
+                model=asked.model or self.practice,
+                system=asked.system,
+                options=options,
+                stream=asked.stream,
+                wait=self.defaults.wait,
+                note=RESUMED if resumed else None,
+                origin=Origin(notebook=here.notebook, cell_id=here.cell_id),
+            )
+        except BaseException:
+            view.end(None, line=False)
+            raise
         line = self.defaults.footer and (is_kernel(self.shell) or not asked.as_value)
-        reply = self._followed(stream, view, line=line)
-        self._note_use(session.id)
+        try:
+            reply = self._followed(stream, view, line=line)
+        finally:
+            if stream.saved is not None and stream.saved.status != "failed":
+                self._fresh.add(session.id)
         if reply.status != "complete":
             raise KeyboardInterrupt(f"the turn was stopped from elsewhere ({reply.message.reason})")
         return reply
@@ -312,12 +352,14 @@ class Workbench:
                     view.tick()
                 else:
                     view.feed(event)
-        except KeyboardInterrupt:
+            view.end(stream.reply, line=line)
+        except KeyboardInterrupt as error:
             stream.cancel()
             view.end(stream.saved, line=line)
+            if stream.saved is None:
+                error.args = ("ended before anything was sent; nothing was stored",)
             raise
         except BaseException:
             view.end(stream.saved, line=line)
             raise
-        view.end(stream.reply, line=line)
         return stream.reply

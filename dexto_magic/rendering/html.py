@@ -18,7 +18,7 @@ from dexto_magic.rendering import plain
 from dexto_magic.rendering.latex import untypeset
 from dexto_magic.rendering.markdown import CODE_STYLE, encodable, to_html
 
-_TO_TYPE = re.compile("`([^`]+)`")
+_TO_TYPE = re.compile("`(%%?dexto[^`]*)`")
 
 # JupyterLab's own rules name two classes and an element: ours repeat the root's class to outrank
 # them, and come later in the page.
@@ -33,7 +33,7 @@ STYLE = """\
 .dexto .dexto-mark{border-left:3px solid var(--jp-warn-color1,#c77700);padding:.1em .6em;margin:.4em 0}
 .dexto .dexto-turn{border-top:1px solid var(--jp-border-color2,#8888);margin-top:.8em}
 .dexto .dexto-you{border-left:3px solid var(--jp-brand-color1,#1976d2);padding-left:.6em;margin:.3em 0 .8em}
-.dexto.dexto .dexto-typed{background:none;font:inherit;white-space:pre-wrap;margin:0}
+.dexto.dexto .dexto-typed{background:none;font:inherit;white-space:pre-wrap;word-break:normal;margin:0}
 .dexto.dexto details .dexto-typed{border-left:2px solid var(--jp-border-color2,#8888);padding-left:.6em;margin:.2em 0 .9em;color:var(--dexto-dim)}
 .dexto .highlight{background:var(--jp-cell-editor-background,#8881);padding:.4em .6em;margin:.5em 0}
 .dexto.dexto .highlight pre,.dexto.dexto .highlight code{background:none;margin:0;white-space:pre}
@@ -54,21 +54,29 @@ def reply_html(
     reasoning: str = "",
     mark: str | None = None,
     line: str | None = None,
+    to_type: str | None = None,
 ) -> str:
     """The output of a cell.
 
     Args:
-        body: The reply as safe HTML, from ``to_html`` or a ``StreamRenderer``.
+        body: The reply as safe HTML, from ``to_html``, ``text_html`` or a ``StreamRenderer``.
         notices: What to know beforehand, in dim lines above.
         reasoning: The model's reasoning as text, shown collapsed.
         mark: The words for a reply that did not end well.
         line: The dim line at the end.
+        to_type: What may be typed, at the end of that line.
     """
     parts = [_dim(_ours(notice)) for notice in notices]
     parts += _answer(body, reasoning=reasoning, mark=mark)
-    if line:
-        parts.append(_dim(_ours(line)))
+    typed = f" <code>{_text(to_type)}</code>" if to_type else ""
+    if line or typed:
+        parts.append(_dim(_text(line or "") + typed))
     return _root(parts)
+
+
+def text_html(text: str) -> str:
+    """Text as it is, as the body of a reply that cannot be rendered."""
+    return _typed(text) if text else ""
 
 
 def transcript_html(transcript: Transcript) -> str:
@@ -82,35 +90,38 @@ def transcript_html(transcript: Transcript) -> str:
     return _root(parts)
 
 
-def sessions_html(sessions: Sequence[Session], *, current: str | None = None) -> str:
+def sessions_html(
+    sessions: Sequence[Session], *, current: str | None = None, lines: Sequence[str] = ()
+) -> str:
     """A table of sessions: name, title, turns, when last used, model.
 
     Args:
         sessions: The sessions, in the order in which they are shown.
         current: The name of the one that a cell without a name goes to.
+        lines: Messages of ours below it.
     """
     if not sessions:
-        return lines_html([plain.NO_SESSIONS])
+        return lines_html([plain.NO_SESSIONS, *lines])
     heading, *rows = plain.session_rows(sessions)
     heads = "".join(f"<th>{column}</th>" for column in heading)
     parts = ['<table class="dexto-sessions">', f"<thead><tr>{heads}</tr></thead>", "<tbody>"]
     for session, row in zip(sessions, rows, strict=True):
         name, *others = (_text(cell) for cell in row)
         if session.id == current:
-            name = f"<b>{name}</b> (current)"
+            name = f"<b>{name}</b>{plain.CURRENT}"
         parts.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in (name, *others)) + "</tr>")
-    return _root([*parts, "</tbody>", "</table>"])
+    return _root([*parts, "</tbody>", "</table>", *map(_line, lines)])
 
 
 def lines_html(lines: Sequence[str]) -> str:
     """Messages of ours, one on a line."""
-    return _root([f"<div>{_ours(line)}</div>" for line in lines])
+    return _root(list(map(_line, lines)))
 
 
-def facts_html(facts: Sequence[tuple[str, str]]) -> str:
-    """A table of names and values."""
+def facts_html(facts: Sequence[tuple[str, str]], *, lines: Sequence[str] = ()) -> str:
+    """A table of names and values, and messages of ours below it."""
     rows = [f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts]
-    return _root(["<table>", "<tbody>", *rows, "</tbody>", "</table>"])
+    return _root(["<table>", "<tbody>", *rows, "</tbody>", "</table>", *map(_line, lines)])
 
 
 def _turn(turn: Turn) -> list[str]:
@@ -160,8 +171,16 @@ def _head(line: str) -> str:
     return _dim(" · ".join([f"<b>{_text(first)}</b>", *map(_text, others)]))
 
 
+def _line(line: str) -> str:
+    return f"<div>{_ours(line)}</div>"
+
+
 def _ours(line: str) -> str:
-    """A line of ours; what stands between backticks is something to be typed."""
+    """A line of ours, each magic between backticks as something to be typed.
+
+    Anything else between backticks is of a name, a path or an error that stands in the line, and is
+    shown as it was written. What people write at length has no place in such a line: see ``Facts``.
+    """
     return _TO_TYPE.sub(r"<code>\1</code>", _text(line))
 
 

@@ -18,6 +18,9 @@ from dexto_magic.conversation.session import Session, Transcript
 
 NO_SESSIONS = "No sessions. A new one begins with its first question: %%dexto NAME in a cell."
 NO_REPLY_YET = "no reply yet"
+CURRENT = " (current)"
+"""After the name of the session that a cell without a name goes to."""
+
 SESSION_COLUMNS = ("name", "title", "turns", "last used (UTC)", "model")
 
 _CONTROLS = re.compile(
@@ -162,11 +165,18 @@ def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = Fa
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def sessions_text(sessions: Sequence[Session], *, width: int = 80, color: bool = False) -> str:
+def sessions_text(
+    sessions: Sequence[Session],
+    *,
+    current: str | None = None,
+    width: int = 80,
+    color: bool = False,
+) -> str:
     """A table of sessions for the terminal: name, title, turns, when last used, model.
 
     Args:
         sessions: The sessions, in the order in which they are shown.
+        current: The name of the one that a cell without a name goes to.
         width: Columns of the terminal; names, titles and models are shortened to fit.
         color: Whether the heading is set off by bold type.
     """
@@ -175,14 +185,27 @@ def sessions_text(sessions: Sequence[Session], *, width: int = 80, color: bool =
     rows = session_rows(sessions)
     widths = [max(wcswidth(cell) for cell in column) for column in zip(*rows, strict=True)]
     # A name is for typing again, so it has more room than a model; the title has what is left.
-    widths[0] = min(widths[0], width // 4)
     widths[4:] = [min(widest, width // 6) for widest in widths[4:]]
-    others = sum(widths) - widths[1] + 2 * (len(widths) - 1)
-    widths[1] = min(widths[1], max(width - others, len("title")))
+    left = width - sum(widths[2:]) - 2 * (len(widths) - 1)
+    names = _names(sessions, current, width // 4, left - len("title"))
+    rows[1:] = [(name, *row[1:]) for name, row in zip(names, rows[1:], strict=True)]
+    widths[0] = max(map(wcswidth, ("name", *names)))
+    widths[1] = min(widths[1], max(left - widths[0], len("title")))
     lines = [_row(row, widths) for row in rows]
     if color:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return "\n".join(lines) + "\n"
+
+
+def _names(sessions: Sequence[Session], current: str | None, limit: int, room: int) -> list[str]:
+    """The names, each of ``limit`` columns at most; the current one marked, as far as it has room."""
+    marked = max(limit, min(limit + len(CURRENT), room)) - len(CURRENT)
+    return [
+        _clipped(_one_line(session.id), marked) + CURRENT
+        if session.id == current
+        else _clipped(_one_line(session.id), limit)
+        for session in sessions
+    ]
 
 
 def session_rows(sessions: Sequence[Session]) -> list[tuple[str, ...]]:

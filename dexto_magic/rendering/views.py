@@ -21,7 +21,7 @@ class Said:
     """Something said to the person at the keyboard.
 
     Attributes:
-        lines: One sentence each.
+        lines: One sentence each, in our words; a magic between backticks is something to be typed.
     """
 
     lines: tuple[str, ...]
@@ -32,7 +32,7 @@ class Facts:
     """Names and values, such as a status.
 
     Attributes:
-        pairs: A name and its value each.
+        pairs: A name and its value each; the value may be anybody's, and is shown as it is.
         lines: What follows them.
     """
 
@@ -79,17 +79,18 @@ def _(value: Transcript) -> str:
 
 @as_text.register
 def _(value: SessionTable, *, width: int = 80, color: bool = False) -> str:
-    table = plain.sessions_text(value.sessions, width=width, color=color)
-    return table + (f"{_MORE}\n" if value.more else "")
+    table = plain.sessions_text(value.sessions, current=value.current, width=width, color=color)
+    return table + _lines(_more(value))
 
 
 @as_html.register
 def _(value: SessionTable) -> str:
-    table = html.sessions_html(value.sessions, current=value.current)
-    return table + (html.lines_html([_MORE]) if value.more else "")
+    return html.sessions_html(value.sessions, current=value.current, lines=_more(value))
 
 
-_MORE = "There are more: narrow it down with a pattern, or ask for a larger number with -n."
+def _more(table: SessionTable) -> list[str]:
+    line = "There are more: narrow it down with a pattern, or ask for a larger number with -n."
+    return [line] if table.more else []
 
 
 @as_text.register
@@ -134,7 +135,7 @@ def _(value: Facts, *, width: int = 80, color: bool = False) -> str:
 
 @as_html.register
 def _(value: Facts) -> str:
-    return html.facts_html(value.pairs) + (html.lines_html(value.lines) if value.lines else "")
+    return html.facts_html(value.pairs, lines=value.lines)
 
 
 @as_text.register

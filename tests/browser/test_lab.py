@@ -13,8 +13,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.hostile import HOSTILE
-from tests.support.lab import Notebook, Trap
+from tests.support.lab import Notebook
+from tests.support.looks import faint_texts, overflowing
 from tests.support.openai_answers import WAIT, cut, text
+from tests.support.trap import Trap
 
 LOAD = "%load_ext dexto_magic"
 PID = "import os; print(os.getpid())"
@@ -360,11 +362,11 @@ def test_all_that_we_show_is_readable_and_fits_the_window(show, tab, server, the
     assert len({*colours.values(), code.evaluate(COLOUR)}) >= 4, colours
     for index in everything:
         expect(notebook.output(index).locator(".dexto").first).to_be_visible()
-    assert notebook.faint_texts() == []
+    assert faint_texts(notebook.page) == []
     for width in (1200, 700):
         tab.set_viewport_size({"width": width, "height": ALL_CELLS_IN_VIEW})
         notebook.settle()
-        assert notebook.overflowing() == []
+        assert overflowing(notebook.page) == []
 
 
 COLOUR = "element => getComputedStyle(element).color"
@@ -421,7 +423,7 @@ def test_a_wide_formula_is_scrolled_in_its_place_and_not_with_all_of_the_output(
     notebook.run(0, 1)
     expect(notebook.output(1).locator("mjx-container")).to_have_count(1)
     notebook.settle()
-    assert notebook.overflowing() == []
+    assert overflowing(notebook.page) == []
 
 
 # -- the saved file --------------------------------------------------------------------------------
@@ -462,8 +464,8 @@ def test_a_saved_notebook_is_readable_without_a_kernel_trusted_or_not(kept, lab,
         notebook.close_kernel()
         assert notebook.trusted is trusted
         assert_readable(notebook.output)
-        assert notebook.faint_texts() == []
-        assert notebook.overflowing() == []
+        assert faint_texts(notebook.page) == []
+        assert overflowing(notebook.page) == []
 
 
 def test_a_saved_notebook_is_readable_as_a_web_page(kept, lab, tab):
@@ -492,5 +494,5 @@ def test_notebook_7_shows_a_reply_while_it_streams_and_saves_it(show, server):
     expect(notebook.output(1)).to_contain_text("seven · turn 1 · ")
     notebook.run(2)
     expect(notebook.output(2)).to_contain_text("The first half, and the second.")
-    assert notebook.faint_texts() == []
+    assert faint_texts(notebook.page) == []
     assert joined(saved_output(notebook, 1)["data"]["text/plain"]).endswith("the second.")

@@ -1,6 +1,7 @@
 """``%%dexto`` in real kernels."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -228,6 +229,51 @@ def test_a_prompt_arrives_unchanged(start, server):
     assert server.chats[0].body["messages"][-1]["content"] == prompt
 
 
+def test_a_question_may_be_assigned_to_anything_and_go_on_in_the_next_line(shared):
+    code = """
+    kept = {}
+    kept["name"] = %dexto ask Repeat after me: What is a name?
+    kept["more"] = %dexto ask Repeat after me: one \\
+    two?
+    print([reply.content for reply in kept.values()])
+    """
+    assert shared.run(code).stream == "['What is a name?', 'one  two?']\n"
+
+
+def test_a_reply_in_one_piece_is_one_output_and_what_it_waits_for_is_shown_at_once(start, server):
+    server.script(status(429, "Slow down.", headers={"retry-after": "0"}), held(text("All of it.")))
+    kernel = start(**asking(server))
+    asked = kernel.begin("%%dexto eda --no-stream\nGo.", cell_id="c1")
+    waiting = kernel.end(asked, until=lambda r: any("asking again" in o.html for o in r.outputs))
+    assert "answering…" in waiting.output.html
+    server.release()
+    ran = kernel.end(asked, waiting)
+    assert ran.output.text == "All of it."
+    assert "asking again" in ran.output.html
+    assert server.chats[-1].body.get("stream") is not True
+
+
+def test_an_interrupt_while_the_end_is_rendered_leaves_the_reply_whole(start, server):
+    server.script(text("All of it."))
+    kernel = start(**asking(server))
+    kernel.run(
+        "import os, signal, dexto_magic.jupyter.display as display\n"
+        "display.to_html = lambda text: os.kill(os.getpid(), signal.SIGINT)"
+    )
+    ran = kernel.ask("Go.", "eda")
+    assert ran.error.startswith("KeyboardInterrupt: ")
+    assert ran.output.text == "All of it."
+    assert "answering…" not in ran.output.html
+
+
+def test_backticks_and_money_in_a_system_prompt_are_shown_as_they_are(shared):
+    shared.run("%dexto new backticks")
+    for line in ("%dexto system use `%dexto x` and $y$", "%dexto system"):
+        output = shared.run(line).output
+        assert "use `%dexto x` and " in output.html
+        assert "use `%dexto x` and $y$" in output.text
+
+
 # -- options ---------------------------------------------------------------------------------------
 
 
@@ -268,13 +314,23 @@ def test_options_of_the_line_reach_the_model(start, server):
         ("%dexto What is that?", "to ask: `%dexto ask What is that?`"),
         ("%dexto delete", "the following arguments are required: NAME"),
         ("%dexto history a b", "unknown argument 'b'"),
-        ("%dexto sessions -n many", "invalid int value"),
+        ("%dexto sessions -n many", "argument -n/--number: "),
     ],
 )
 def test_a_line_that_makes_no_sense_is_a_usage_error_that_sends_nothing(shared, line, words):
     ran = shared.run(line)
     assert not ran.ok
     assert (ran.reply["ename"], words in ran.stream) == ("UsageError", True), ran.stream
+    assert ran.outputs == []
+
+
+@pytest.mark.parametrize("verb", ["sessions", "history eda"])
+def test_a_negative_number_is_refused_and_its_option_named(shared, verb):
+    shared.ask("Hello.", "eda")
+    ran = shared.run(f"%dexto {verb} -n -1")
+    assert not ran.ok
+    said = json.dumps([message["content"] for message in ran.messages])
+    assert re.search("-n.* whole number of 0 or more", said)
     assert ran.outputs == []
 
 

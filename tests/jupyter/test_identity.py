@@ -67,6 +67,68 @@ def test_a_notebook_that_was_never_saved_goes_on_when_its_kernel_is_restarted(st
     assert "resumed 1 turn" in ran.output.html
 
 
+def test_a_renamed_notebook_is_not_taken_for_the_new_file_at_its_old_path(start, notebook):
+    """A kernel goes on telling the path it was started for, after a restart too."""
+    path = notebook("Untitled.ipynb")
+    sarahs = opened(start, path)
+    sarah = session_of(sarahs.ask("My name is Sarah.", cell_id="c1"))
+    notebook("analysis.ipynb", "c1")  # it is renamed, and a new one is made
+    bobs = opened(start, notebook("Untitled.ipynb", "d1"))
+    bob = session_of(bobs.ask("My name is Bob.", cell_id="d1"))
+    sarahs.restart()
+    ran = sarahs.ask("What is my name?", cell_id="c2")
+    assert (session_of(ran), ran.output.text) == (sarah, "Your name is Sarah.")
+    bobs.restart()
+    ran = bobs.ask("What is my name?", cell_id="d2")
+    assert (session_of(ran), ran.output.text) == (bob, "Your name is Bob.")
+    # After both were closed, and opened again where they are now.
+    ran = opened(start, path).ask("What is my name?", cell_id="d1")
+    assert (session_of(ran), ran.output.text) == (bob, "Your name is Bob.")
+    moved = path.replace("Untitled", "analysis")
+    ran = opened(start, moved).ask("What is my name?", cell_id="c1")
+    assert (session_of(ran), ran.output.text) == (sarah, "Your name is Sarah.")
+
+
+def test_a_new_file_never_asked_in_teaches_nothing_to_the_session_that_had_its_path(
+    start, notebook
+):
+    path = notebook("Untitled.ipynb")
+    kernel = opened(start, path)
+    kernel.ask("My name is Sarah.", cell_id="c1")
+    notebook("Untitled.ipynb", "d1")  # the first was renamed, and this is a new one
+    kernel.restart()
+    assert kernel.ask("What is my name?", cell_id="c2").output.text == "Your name is Sarah."
+    ran = opened(start, path).ask("What is my name?", cell_id="d1")
+    assert ran.output.text == "I don't have that information."
+
+
+def test_a_kernel_whose_connection_file_has_a_name_of_somebodys_choice_is_no_evidence(
+    start, notebook, tmp_path
+):
+    ask = "get_ipython().run_cell_magic('dexto', '', {!r})"
+    chosen = (
+        "import ipykernel.connect as c; c.get_connection_file = lambda *_: '/run/connection.json'"
+    )
+    first = opened(start, notebook("a.ipynb"))
+    first.run(chosen)
+    first.run(ask.format("My name is Sarah."))
+    second = opened(start, notebook("a.ipynb"))
+    second.run(chosen)
+    assert "Sarah" not in second.run(ask.format("What is my name?")).output.text
+
+
+def test_a_guest_in_a_session_of_another_notebook_is_no_copy_of_it(start, notebook, tmp_path):
+    path = notebook("a.ipynb", "c1")
+    own = session_of(opened(start, path).ask("My name is Sarah.", cell_id="c1"))
+    guest = notebook("b.ipynb", "d1")
+    opened(start, guest).ask("What is my name?", own, cell_id="d1")
+    notebook("b.ipynb", "d1", session=own)
+    (tmp_path / "a.ipynb").unlink()
+    ran = opened(start, guest).ask("What is my name?", cell_id="d2")
+    assert "this notebook&#x27;s own" in ran.output.html
+    assert ran.output.text == "I don't have that information."
+
+
 def test_a_new_file_where_another_one_was_gets_a_session_of_its_own(start, notebook):
     path = notebook("Untitled.ipynb", "c1")
     old = session_of(opened(start, path).ask("My name is Sarah.", cell_id="c1"))

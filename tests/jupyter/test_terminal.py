@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pexpect
 import pytest
 
-from tests.support.openai_answers import WAIT, text
+from tests.support.openai_answers import WAIT, held, status, text
 from tests.support.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # forkpty
@@ -126,11 +126,38 @@ def test_a_cell_with_a_name_is_typed_over_several_lines(start):
 
 def test_the_session_called_current_is_where_a_question_without_a_name_goes(start):
     terminal = start()
+
+    def asked_in():
+        terminal.run("%dexto ask What's my name?")
+        return re.search(r"'(.+)'", terminal.run("_dexto.session_id"))[1]
+
+    def called_current():
+        return re.search(r"session +(\S+)", terminal.run("%dexto"))[1]
+
     terminal.run("%%dexto eda", "My name is Sarah.", *END)
-    said = re.search(r"session +(\S+)", terminal.run("%dexto"))[1]
-    terminal.run("%dexto ask What's my name?")
-    asked_in = re.search(r"'(.+)'", terminal.run("_dexto.session_id"))[1]
-    assert said in (asked_in, "none")
+    assert called_current() == "none", "a cell with a name changes nothing for those without"
+    own = asked_in()
+    assert own != "eda"
+    assert called_current() == own
+    assert f"{own} (current)  " in terminal.run("%dexto sessions")
+    terminal.run("%dexto use eda")
+    assert (called_current(), asked_in()) == ("eda", "eda")
+    assert "eda (current)  " in terminal.run("%dexto sessions")
+
+
+def test_a_question_is_asked_without_the_percent_sign_unless_the_name_is_taken(start):
+    terminal = start()
+    terminal.run("%dexto ask My name is Sarah.")
+    assert "Your name is Sarah." in terminal.run("dexto ask What is my name?")
+    terminal.run("dexto = 1")
+    assert "Your name is Sarah." not in terminal.run("dexto ask What is my name?")
+
+
+def test_a_question_goes_on_in_the_next_line_after_a_backslash(start):
+    terminal = start()
+    shown = terminal.run("reply = %dexto ask Repeat after me: hello \\", "world?")
+    assert "hello  world?" in shown
+    assert "'hello  world?'" in terminal.run("reply.content")
 
 
 def test_a_reply_streams_into_the_terminal(start, server):
@@ -144,6 +171,21 @@ def test_a_reply_streams_into_the_terminal(start, server):
     terminal.until("The first half")
     server.release()
     assert terminal.answer().startswith(", and the second.\r\n")
+
+
+def test_a_reply_in_one_piece_is_shown_once_and_what_it_waits_for_at_once(start, server):
+    server.script(status(429, "Slow down.", headers={"retry-after": "0"}), held(text("All of it.")))
+    terminal = start(
+        DEXTO_MODEL="openai:gpt-4o-mini",
+        OPENAI_BASE_URL=server.base_url,
+        OPENAI_API_KEY="sk-test-0123456789abcdef",
+    )
+    for line in ("%%dexto eda --no-stream", "Go.", *END):
+        terminal.type(line)
+    terminal.until("asking again")
+    server.release()
+    assert terminal.answer().count("All of it.") == 1
+    assert server.chats[-1].body.get("stream") is not True
 
 
 @pytest.mark.parametrize("simple", [True, False], ids=["simple prompt", "full prompt"])

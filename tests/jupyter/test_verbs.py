@@ -138,6 +138,56 @@ def test_a_verb_without_a_session_to_be_about_says_so(kernel):
     assert (ran.ok, "name one: `%dexto history NAME`" in ran.stream) == (False, True)
 
 
+def test_a_usage_line_is_one_that_can_be_typed(kernel):
+    for line, usage in (
+        ("%dexto delete", "usage: %dexto delete"),
+        ("%dexto history --nonsense", "usage: %dexto history"),
+        ("%dexto use", "usage: %dexto use"),
+    ):
+        said = kernel.run(line).stream
+        assert usage in said
+        assert "%%dexto" not in said
+
+
+def test_a_number_is_a_number_of_something(kernel):
+    kernel.ask("My name is Sarah.", "eda")
+    for line in ("%dexto sessions -n -1", "%dexto history eda -n -1", "%dexto history eda -n x"):
+        ran = kernel.run(line)
+        assert not ran.ok
+        assert "-n" in ran.stream + "".join(ran.error for _ in ran.outputs or [1] if not ran.stream)
+
+
+def test_a_verb_is_told_from_its_text_by_any_white_space(kernel):
+    assert kernel.run("%dexto ask\tMy name is Sarah.").output.text == "Nice to meet you, Sarah."
+    assert kernel.value("_dexto.content") == "'Nice to meet you, Sarah.'"
+
+
+def test_what_stands_for_the_session_before_is_no_name_for_a_new_one(kernel):
+    ran = kernel.run("%dexto new last")
+    assert (ran.ok, "the session before" in ran.stream) == (False, True)
+
+
+def test_a_model_of_a_sessions_own_can_be_taken_away(kernel):
+    kernel.run("%dexto new eda")
+    kernel.run("%dexto model openai:gpt-4o-mini")
+    assert "openai:gpt-4o-mini" in lines(kernel.run("%dexto model"))
+    assert "goes by the default again: practice" in lines(kernel.run('%dexto model ""'))
+    kernel.run("%dexto model practice:slow")
+    assert "default again: practice" in lines(kernel.run('%dexto model ""'))
+    assert kernel.value("__import__('dexto_magic').DextoAgent().model") == "'practice'"
+
+
+def test_no_key_is_asked_for_where_none_is_needed(kernel):
+    ran = kernel.run("%dexto key")
+    assert (ran.ok, "needs no key" in ran.stream) == (False, True)
+
+
+def test_a_variable_is_one_that_python_would_take(kernel):
+    for name in ("class", "1st", "a b"):
+        ran = kernel.ask("Hello.", "eda", options=f"-o '{name}'")
+        assert (ran.ok, "takes the name of a variable" in ran.stream) == (False, True)
+
+
 def test_no_session_is_reset_because_it_happened_to_be_used_last(kernel):
     kernel.ask("My name is Sarah.", "eda")
     ran = kernel.run("%dexto reset")

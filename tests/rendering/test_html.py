@@ -11,9 +11,11 @@ from dexto_magic.rendering.html import (
     lines_html,
     reply_html,
     sessions_html,
+    text_html,
     transcript_html,
 )
 from dexto_magic.rendering.markdown import CODE_STYLE, to_html
+from dexto_magic.rendering.views import Facts, SessionTable, as_html
 from tests.support.hostile import HOSTILE
 from tests.support.html_safety import assert_inert
 from tests.support.views import (
@@ -68,6 +70,12 @@ class TestReply:
     def test_brings_the_colours_of_code_only_with_code(self):
         assert CODE_STYLE in reply_html(to_html("```\nx\n```"))
         assert CODE_STYLE not in reply_html(to_html("`x`"))
+
+    def test_that_cannot_be_rendered_is_its_text(self):
+        html = reply_html(text_html("\n*a* <b> $x$"), line="eda")
+
+        assert '<div>\n<pre class="dexto-typed">\n\n*a* &lt;b&gt; $x$</pre>\n</div>' in html
+        assert reply_html(text_html("")) == reply_html("")
 
 
 class TestTranscript:
@@ -169,6 +177,44 @@ class TestTables:
         assert "<div>try <code>%dexto &lt;b&gt;</code>!</div>" in lines_html(["try `%dexto <b>`!"])
         assert "<code>%dexto use last</code>" in reply_html("", notices=["`%dexto use last`"])
 
+    @pytest.mark.parametrize("text", ["use `x` and $y$", "a`b`c", "``", "`% dexto`", "`dexto`"])
+    def test_backticks_in_what_others_wrote_are_shown_as_they_are(self, text):
+        for html in (
+            lines_html([text]),
+            reply_html("", notices=[text]),
+            facts_html([(text, text)]),
+            reply_html("", line=text, to_type="%dexto"),
+        ):
+            assert "<code>" not in html.replace("<code>%dexto</code>", "")
+            assert text in text_of(html)
+
+    def test_nothing_in_the_line_below_a_reply_is_code(self):
+        """It names a session and a model."""
+        html = reply_html("", line="`%dexto x` · turn 1")
+
+        assert '<div class="dexto-dim">`%dexto x` · turn 1</div>' in html
+
+    def test_what_to_type_ends_the_line_below_a_reply_whatever_is_in_it(self):
+        html = reply_html("", line="go on:", to_type="%dexto use 'a`b'")
+
+        assert "go on: <code>%dexto use &#x27;a`b&#x27;</code></div>" in html
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            SessionTable((session(),), more=True),
+            SessionTable((), more=True),
+            Facts((("a", "b"),), ("`%dexto help` lists the verbs.",)),
+        ],
+        ids=["sessions", "no sessions", "facts"],
+    )
+    def test_with_a_line_below_are_one_piece_with_one_style_sheet(self, value):
+        html = as_html(value)
+
+        assert html.count("<style>") == html.count('<div class="dexto">') == 1
+        assert ("There are more" in text_of(html)) == isinstance(value, SessionTable)
+        assert ("<code>%dexto help</code> lists" in html) == isinstance(value, Facts)
+
     def test_lines_stand_one_by_one(self):
         assert "<div>a</div>\n<div>b</div>" in lines_html(["a", "b"])
 
@@ -190,7 +236,10 @@ class TestHostileText:
             reply_html(to_html(text), notices=[text, text], reasoning=text, mark=text, line=text)
         )
 
+    def test_as_it_is_is_inert(self, text):
+        assert_inert(reply_html(text_html(text), line=text, to_type=text))
+
     def test_in_a_table_is_inert(self, text):
         assert_inert(sessions_html([session(text, title=text, model=text)], current=text))
-        assert_inert(facts_html([(text, text)]))
+        assert_inert(facts_html([(text, text)], lines=[text]))
         assert_inert(lines_html([text]))

@@ -241,6 +241,27 @@ class TestSessions:
             "eda   Load a file     40  2026-11-20 14:03\n"
         )
 
+    def test_mark_the_one_that_a_cell_without_a_name_goes_to(self):
+        sessions = [session(), session("thesis", title=None)]
+
+        assert plain.sessions_text(sessions, current="thesis") == (
+            "name              title        turns  last used (UTC)\n"
+            "eda               Load a file     40  2026-11-20 14:03\n"
+            "thesis (current)                  40  2026-11-20 14:03\n"
+        )
+        assert plain.sessions_text(sessions, current="gone") == plain.sessions_text(sessions)
+
+    @pytest.mark.parametrize("width", [60, 80, 120])
+    @pytest.mark.parametrize("character", ["x", "語"])
+    def test_keep_the_mark_however_long_the_name_is(self, character, width):
+        long = session(character * 100, title=character * 100, model="m" * 50)
+
+        row = plain.sessions_text([long], current=long.id, width=width).splitlines()[1]
+
+        assert row.startswith(character * 2)
+        assert "… (current)  " in row
+        assert wcswidth(row) <= width
+
     def test_that_are_none_say_what_to_do(self):
         assert "%%dexto NAME" in plain.sessions_text([])
 

@@ -4,11 +4,14 @@ import os
 import queue
 import re
 import signal
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import KernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 
 SECONDS = 60.0
 """How long a kernel may be silent before a test fails."""
@@ -84,7 +87,10 @@ class Kernel:
     """One kernel, and a client of it that sends cell ids as JupyterLab does."""
 
     def __init__(self, **environment):
-        self.manager = KernelManager()
+        # Named as a server names it, which keeps the name over a restart.
+        folder = Path(jupyter_runtime_dir())
+        folder.mkdir(parents=True, exist_ok=True)
+        self.manager = KernelManager(connection_file=str(folder / f"kernel-{uuid.uuid4()}.json"))
         self.manager.start_kernel(env={**os.environ, **environment})
         self.client = self.manager.client()
         self.client.start_channels()

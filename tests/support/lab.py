@@ -17,19 +17,17 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import sync_playwright
 
-from tests.conftest import FOREIGN_VARIABLES
+from tests.conftest import is_foreign
 
 SECONDS = 60.0
 """How long a server, a kernel or a page may take before a test fails."""
@@ -180,11 +178,10 @@ class Lab:
 
     def _clean_environment(self):
         """This process's, without what Jupyter or this package would read of it."""
-        foreign = (*FOREIGN_VARIABLES, "JUPYTER", "IPYTHON")
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(foreign) and not name.endswith("_API_KEY")
+            if not (is_foreign(name) or name.startswith(("JUPYTER", "IPYTHON")))
         }
         return {
             **inherited,
@@ -390,110 +387,8 @@ class Notebook:
             "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
         )
 
-    def faint_texts(self):
-        """Every text of ours whose contrast is below what WCAG 2 asks of text, 4.5 to 1."""
-        return self.page.evaluate(_FAINT_TEXTS)
-
-    def overflowing(self):
-        """Every output of ours that is wider than its place, so that all of it must be scrolled."""
-        return self.page.evaluate(_OVERFLOWING)
-
 
 _CURRENT = "window.jupyterapp.shell.currentWidget"
-
-
-_FAINT_TEXTS = """
-() => {
-    const context = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
-    const parsed = color => {
-        context.clearRect(0, 0, 1, 1);
-        context.fillStyle = color;
-        context.fillRect(0, 0, 1, 1);
-        const [red, green, blue, alpha] = context.getImageData(0, 0, 1, 1).data;
-        return [red, green, blue, alpha / 255];
-    };
-    const over = (top, below, alpha = top[3]) =>
-        [...[0, 1, 2].map(part => top[part] * alpha + below[part] * (1 - alpha)), 1];
-    const ancestors = element => element ? [...ancestors(element.parentElement), element] : [];
-    const background = element => ancestors(element).reduce(
-        (below, each) => over(parsed(getComputedStyle(each).backgroundColor), below),
-        [255, 255, 255, 1]);
-    const opacity = element => ancestors(element).reduce(
-        (product, each) => product * getComputedStyle(each).opacity, 1);
-    const luminance = color => {
-        const [red, green, blue] = color.slice(0, 3).map(part => part / 255)
-            .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    };
-    const found = new Map();
-    for (const root of document.querySelectorAll(".dexto")) {
-        const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-        for (let text = texts.nextNode(); text; text = texts.nextNode()) {
-            const element = text.parentElement;
-            if (!text.data.trim() || !element.checkVisibility()) continue;
-            if (element.matches(".highlight span")) continue;  // the colours of the theme's own editor
-            const below = background(element);
-            const color = parsed(getComputedStyle(element).color);
-            const shown = over(color, below, color[3] * opacity(element));
-            const [dark, light] = [luminance(shown), luminance(below)].sort((a, b) => a - b);
-            const ratio = (light + 0.05) / (dark + 0.05);
-            const place = `${element.localName}.${element.className}`;
-            if (ratio < 4.5) found.set(
-                `${place} ${shown} on ${below}`,
-                `${ratio.toFixed(2)}: ${place} "${text.data.trim().slice(0, 30)}" `
-                    + `rgb(${shown.slice(0, 3).map(Math.round)}) on `
-                    + `rgb(${below.slice(0, 3).map(Math.round)})`);
-        }
-    }
-    return [...found.values()];
-}
-"""
-
-_OVERFLOWING = """
-() => [...document.querySelectorAll(".dexto")]
-    .flatMap(root => [root, root.closest(".jp-OutputArea-output"), root.closest(".jp-OutputArea")])
-    .filter(element => element && element.scrollWidth > element.clientWidth + 1)
-    .map(element => `${element.scrollWidth} > ${element.clientWidth}: ${element.className}: `
-        + element.innerText.slice(0, 60))
-"""
-
-
-class Trap:
-    """A web server on loopback that nobody should ever ask for anything; a context manager.
-
-    Attributes:
-        hits: What was asked for.
-    """
-
-    def __init__(self):
-        self.hits = hits = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                hits.append(self.path)
-                self.send_response(204)
-                self.end_headers()
-
-            do_POST = do_HEAD = do_GET  # noqa: N815  # as the base class calls them
-
-            def log_message(self, *_arguments):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exc):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 def save_picture(page, name):

@@ -1,0 +1,108 @@
+"""What one kernel knows of conversations, and how long: driven through cells in real kernels."""
+
+import pytest
+
+from tests.support.openai_answers import silent, status, text
+from tests.support.openai_server import OpenAIServer
+
+
+@pytest.fixture
+def server():
+    with OpenAIServer() as running:
+        yield running
+
+
+def asking(server):
+    return {
+        "DEXTO_MODEL": "openai:gpt-4o-mini",
+        "OPENAI_BASE_URL": server.base_url,
+        "OPENAI_API_KEY": "sk-test-0123456789abcdef",
+    }
+
+
+def test_a_key_stays_whatever_is_configured_meanwhile(start, server):
+    kernel = start(DEXTO_MODEL="openai:gpt-4o-mini", OPENAI_BASE_URL=server.base_url)
+    bench = "get_ipython().magics_manager.registry['DextoMagics'].bench"
+    kernel.run(f"{bench}.take_key('openai', 'sk-entered-0123456789')")
+    for change in ("footer = False", "timeout = 60", "system = 'Be brief.'"):
+        kernel.run(f"%config DextoMagics.{change}")
+        assert kernel.ask("Hello.", "eda").ok
+        assert server.chats[-1].key == "sk-entered-0123456789"
+
+
+def test_a_setting_of_the_looks_leaves_the_agent_running(start):
+    kernel = start()
+    agent = "get_ipython().magics_manager.registry['DextoMagics'].bench.agent"
+    before = kernel.value(f"id({agent})")
+    kernel.run("%config DextoMagics.footer = False")
+    kernel.run("%config DextoMagics.wait = 5")
+    assert kernel.value(f"id({agent})") == before
+
+
+def notes(chat):
+    return [m["content"] for m in chat.body["messages"] if "memory of the conv" in m["content"]]
+
+
+def test_a_first_turn_that_came_to_nothing_is_not_called_one_of_before(start, server):
+    server.script(status(401, "No."), silent("The beginning"), text("Hello."))
+    kernel = start(**asking(server))
+    assert not kernel.ask("one", "eda").ok
+    asked = kernel.begin("%%dexto eda\ntwo", cell_id="c1")
+    kernel.end(asked, until=lambda ran: any("The beginning" in o.html for o in ran.outputs))
+    kernel.interrupt()
+    assert not kernel.end(asked).ok
+    ran = kernel.ask("three", "eda")
+    assert "resumed" not in ran.output.html
+    assert [notes(chat) for chat in server.chats] == [[], [], []]
+
+
+def test_the_turns_of_before_are_called_so_until_one_of_this_kernel_stands_after_them(
+    start, server
+):
+    start(**asking(server)).ask("x = 5", "eda")
+    kernel = start(**asking(server))
+    server.script(status(401, "No."), text("First."), text("Second."))
+    ran = [kernel.ask(prompt, "eda") for prompt in ("one", "two", "three")]
+    assert ["resumed 1 turn" in "".join(o.html for o in one.outputs) for one in ran] == [
+        True,
+        False,
+        False,
+    ]
+    assert [len(notes(chat)) for chat in server.chats[1:]] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("what", ["%dexto system Be brief.", "%%dexto -m practice:bad-key\nHello."])
+def test_the_session_before_is_the_one_before_whatever_became_of_the_new_one(start, what):
+    kernel = start()
+    before = kernel.ask("My name is Sarah.").output.metadata["dexto"]["session"]
+    kernel = start()
+    kernel.run(what, cell_id="c1")
+    kernel.run("%dexto use last")
+    ran = kernel.ask("What is my name?")
+    assert ran.output.metadata["dexto"]["session"] == before
+    assert ran.output.text == "Your name is Sarah."
+
+
+def test_an_option_that_is_refused_leaves_no_session_and_no_promise(start):
+    kernel = start()
+    ran = kernel.ask("Hello.", "brandnew", options="-O model=x")
+    assert (ran.ok, ran.outputs) == (False, [])
+    assert "'model'" in ran.error
+    assert "No sessions" in kernel.run("%dexto sessions brandnew").output.text
+
+
+def test_a_verb_that_makes_a_session_says_why_it_is_a_new_one(start, tmp_path):
+    path = tmp_path / "a.ipynb"
+    path.write_text('{"cells": []}')
+    first = start(JPY_SESSION_NAME=str(path))
+    old = first.ask("My name is Sarah.", cell_id="c1").output.metadata["dexto"]["session"]
+    said = start(JPY_SESSION_NAME=str(path)).run("%dexto system Be brief.").output.text
+    assert f"known to '{old}'" in said
+
+
+def test_waiting_and_retries_show_though_the_reply_is_asked_for_in_one_piece(start, server):
+    server.script(status(429, "Slow down.", headers={"retry-after": "0"}), text("Hello."))
+    ran = start(**asking(server)).ask("Go.", "eda", options="--no-stream")
+    shown = [m["content"]["data"]["text/html"] for m in ran.messages if "data" in m["content"]]
+    assert any("asking again" in html and "Hello." not in html for html in shown)
+    assert "Hello." in ran.output.html
