@@ -29,7 +29,7 @@ STYLE = """\
 .dexto>div>:last-child,.dexto .dexto-turn>div>:last-child{margin-bottom:.3em}
 .dexto a[href]{color:var(--jp-content-link-color,var(--vscode-textLink-foreground,inherit));text-decoration:underline}
 .dexto hr{border:0;border-top:1px solid var(--jp-border-color2,#8888);margin:1em 0}
-.dexto mjx-container[display="true"]{overflow-x:auto;overflow-y:hidden}
+.dexto mjx-container[display="true"]{overflow-x:auto;overflow-y:hidden;padding:.3em 0}
 .dexto .dexto-mark{border-left:3px solid var(--jp-warn-color1,#c77700);padding:.1em .6em;margin:.4em 0}
 .dexto .dexto-turn{border-top:1px solid var(--jp-border-color2,#8888);margin-top:.8em}
 .dexto .dexto-you{border-left:3px solid var(--jp-brand-color1,#1976d2);padding-left:.6em;margin:.3em 0 .8em}

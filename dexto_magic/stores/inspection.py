@@ -84,7 +84,15 @@ def inspect(folder: Path) -> None:
         StoreCorruptedError: The file is no database, or not one that this package made.
     """
     path = folder / DATABASE
-    if not path.exists() or path.stat().st_size == 0:
+    log = path.with_name(f"{DATABASE}-wal")
+    if _size(path) == 0:
+        if _size(log) > 0:  # SQLite would take it for the log of an older file, and begin it anew
+            raise StoreCorruptedError(
+                f"{path} is missing or empty, but {log.name} beside it is not: what it holds may be "
+                "all that is left of the store. Nothing was changed; copy both, then restore a "
+                "backup, or start anew with another DEXTO_HOME.",
+                path=str(path),
+            )
         return
     try:
         # Alone, it is open in no kernel: none can write here before the gate is free again.
@@ -103,6 +111,11 @@ def inspect(folder: Path) -> None:
         raise _foreign(path, min(map(repr, strange)))
     if entries and not version:
         raise _foreign(path, "entries, but not the version of a store")
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 if it is not there."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def _contents(connection: sqlite3.Connection) -> tuple[set[Any], list[Any], list[Any]]:

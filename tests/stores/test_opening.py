@@ -16,7 +16,7 @@ from dexto_magic.stores import engine as engines
 from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.locks import Gate, is_alive
 from tests.support.messages import user
-from tests.support.processes import heard, in_child, python
+from tests.support.processes import heard, in_child, kill, python
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +56,36 @@ def gate_of_another(tmp_path):
 
 
 # -- opening ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["emptied", "removed"])
+async def test_a_log_without_its_database_is_not_begun_anew(tmp_path, damage):
+    """After a kill most of a store may be in the log: SQLite would throw it away."""
+    with python(
+        """
+        async def talk():
+            store = DiskStore(home)
+            await store.open()
+            for n in range(100):
+                await store.create(f"s{n}")
+            say("ready")
+            sys.stdin.readline()
+
+        asyncio.run(talk())
+        """,
+        tmp_path / "store",
+    ) as process:
+        assert heard(process) == "ready"
+        kill(process)
+    database = tmp_path / "store" / "sessions" / "cache.db"
+    log = database.with_name("cache.db-wal")
+    kept = log.read_bytes()
+    assert len(kept) > 4096
+    database.write_bytes(b"") if damage == "emptied" else database.unlink()
+    store = DiskStore(tmp_path / "store")
+    with pytest.raises(StoreCorruptedError, match="missing or empty, but cache.db-wal"):
+        await store.open()
+    assert log.read_bytes() == kept
 
 
 async def test_a_store_that_many_open_at_once_is_opened_once(tmp_path, started):

@@ -5,7 +5,7 @@ One ``Lab`` is a server with folders of its own, one ``Notebook`` a file that is
     with Lab(tmp_path) as lab, browser() as chromium, chromium.new_page() as page:
         lab.write("chat.ipynb", "%load_ext dexto_magic", "%%dexto eda\nMy name is Sarah.")
         notebook = Notebook(page, lab, "chat.ipynb")
-        notebook.run_all()
+        notebook.run(0, 1)
         expect(notebook.output(1)).to_contain_text("Nice to meet you, Sarah.")
 
 Wait for text, not for the kernel: it is told to be idle while a cell is still busy.
