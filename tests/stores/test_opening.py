@@ -83,7 +83,7 @@ async def test_a_log_without_its_database_is_not_begun_anew(tmp_path, damage):
     assert len(kept) > 4096
     database.write_bytes(b"") if damage == "emptied" else database.unlink()
     store = DiskStore(tmp_path / "store")
-    with pytest.raises(StoreCorruptedError, match="missing or empty, but cache.db-wal"):
+    with pytest.raises(StoreCorruptedError, match=r"missing or empty, but cache\.db-wal"):
         await store.open()
     assert log.read_bytes() == kept
 
