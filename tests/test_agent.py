@@ -711,22 +711,31 @@ async def test_a_reply_on_its_way_is_saved_while_it_runs(server, tmp_path):
         assert await partials() == []
 
 
+LONG = "x" * 50_000
+
+
+async def left_unsaved(agent, server):
+    """A turn whose reply the store had no room for; there is room again now."""
+    server.script(held(text(LONG)))
+    await agent.create_session("eda")
+    asking = asyncio.create_task(agent.generate("one", "eda"))
+    await asyncio.to_thread(server.wait_for_request)
+    await limit_pages(agent, 1)  # SQLite makes that the pages there are
+    server.release()
+    with pytest.raises(StoreFullError) as caught:
+        await asking
+    await limit_pages(agent, 2**30)
+    return caught.value
+
+
 async def test_a_reply_that_the_store_cannot_take_is_kept_and_saved_with_the_next(server, tmp_path):
-    server.script(held(text("x" * 50_000)))
     async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
-        await agent.create_session("eda")
-        asking = asyncio.create_task(agent.generate("one", "eda"))
-        await asyncio.to_thread(server.wait_for_request)
-        await limit_pages(agent, 1)  # SQLite makes that the pages there are
-        server.release()
-        with pytest.raises(StoreFullError) as caught:
-            await asking
-        assert caught.value.unsaved == "x" * 50_000
-        await limit_pages(agent, 2**30)
+        error = await left_unsaved(agent, server)
+        assert error.unsaved == LONG
         await agent.generate("My name is Sarah.", "eda")
         assert await history(agent, "eda") == [
             "user: one",
-            "assistant: " + "x" * 50_000,
+            "assistant: " + LONG,
             "user: My name is Sarah.",
             "assistant: Nice to meet you, Sarah.",
         ]
@@ -734,36 +743,20 @@ async def test_a_reply_that_the_store_cannot_take_is_kept_and_saved_with_the_nex
 
 async def test_a_reply_that_could_not_be_saved_is_saved_as_soon_as_it_can_be(server, tmp_path):
     """Its session is taken until then, for every other kernel too."""
-    server.script(held(text("x" * 50_000)))
     async with (
         AsyncDextoAgent(at(server), store=tmp_path) as agent,
         AsyncDextoAgent("practice", store=tmp_path) as other,
     ):
-        await agent.create_session("eda")
-        asking = asyncio.create_task(agent.generate("one", "eda"))
-        await asyncio.to_thread(server.wait_for_request)
-        await limit_pages(agent, 1)
-        server.release()
-        with pytest.raises(StoreFullError):
-            await asking
-        await limit_pages(agent, 2**30)
+        await left_unsaved(agent, server)
         reply = await other.generate("My name is Sarah.", "eda", wait=60)
         assert reply.content == "Nice to meet you, Sarah."
-        assert (await history(other, "eda"))[1] == "assistant: " + "x" * 50_000
-        assert agent._host.unsaved == {}
+        assert (await history(other, "eda"))[1] == "assistant: " + LONG
+        await until(lambda: agent._host.unsaved == {})
 
 
 async def test_of_two_who_come_after_an_unsaved_reply_neither_stumbles(server, tmp_path):
-    server.script(held(text("x" * 50_000)))
     async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
-        await agent.create_session("eda")
-        asking = asyncio.create_task(agent.generate("one", "eda"))
-        await asyncio.to_thread(server.wait_for_request)
-        await limit_pages(agent, 1)
-        server.release()
-        with pytest.raises(StoreFullError):
-            await asking
-        await limit_pages(agent, 2**30)
+        await left_unsaved(agent, server)
         await asyncio.gather(*(agent.generate(f"q{n}", "eda", wait=60) for n in range(2)))
         assert len(await history(agent, "eda")) == 6
 

@@ -30,8 +30,10 @@ MAX_LENGTH = 10_000
 MAX_LINES = 200
 """Lines of the longest display, for the same reason."""
 
-_DISPLAY_DOLLARS = re.compile(r"\$\$((?:[^$\\]|\\.|\$(?!\$))++)\$\$", re.DOTALL)
-_INLINE_DOLLARS = re.compile(r"\$(?![\s$])((?:[^$\\`]|\\.)++)(?<!\s)\$", re.DOTALL)
+# Each alternative begins with another character, so giving characters back costs little. Possessive
+# quantifiers would forbid it, but Python before 3.11.5 gets them wrong (cpython#106052).
+_DISPLAY_DOLLARS = re.compile(r"\$\$((?:[^$\\]|\\.|\$(?!\$))+)\$\$", re.DOTALL)
+_INLINE_DOLLARS = re.compile(r"\$(?![\s$])((?:[^$\\`]|\\.)+)(?<!\s)\$", re.DOTALL)
 _ENVIRONMENT = re.compile(r"\\begin\{(\w{1,32}\*?)\}")
 _COMMAND = re.compile(r"\\[A-Za-z]")
 

@@ -9,25 +9,10 @@ from pathlib import Path
 import pytest
 
 from dexto_magic import DextoAgent
+from tests.support.agents import asking
 from tests.support.hostile import HOSTILE
 from tests.support.html_safety import assert_inert
 from tests.support.openai_answers import WAIT, cut, held, silent, status, text
-from tests.support.openai_server import OpenAIServer
-
-
-@pytest.fixture
-def server():
-    with OpenAIServer() as server:
-        yield server
-
-
-def asking(server):
-    """What a kernel needs to ask the test's own server."""
-    return {
-        "DEXTO_MODEL": "openai:gpt-4o-mini",
-        "OPENAI_BASE_URL": server.base_url,
-        "OPENAI_API_KEY": "sk-test-0123456789abcdef",
-    }
 
 
 def history(home, session_id):

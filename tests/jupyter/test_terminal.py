@@ -10,7 +10,6 @@ import pexpect
 import pytest
 
 from tests.support.openai_answers import WAIT, held, status, text
-from tests.support.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # forkpty
 
@@ -94,12 +93,6 @@ def start(tmp_path):
             return terminal
 
         yield started
-
-
-@pytest.fixture
-def server():
-    with OpenAIServer() as server:
-        yield server
 
 
 @pytest.mark.parametrize("simple", [True, False], ids=["simple prompt", "full prompt"])

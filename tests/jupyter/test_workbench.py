@@ -2,22 +2,8 @@
 
 import pytest
 
+from tests.support.agents import asking
 from tests.support.openai_answers import silent, status, text
-from tests.support.openai_server import OpenAIServer
-
-
-@pytest.fixture
-def server():
-    with OpenAIServer() as running:
-        yield running
-
-
-def asking(server):
-    return {
-        "DEXTO_MODEL": "openai:gpt-4o-mini",
-        "OPENAI_BASE_URL": server.base_url,
-        "OPENAI_API_KEY": "sk-test-0123456789abcdef",
-    }
 
 
 def test_a_key_stays_whatever_is_configured_meanwhile(start, server):

@@ -45,3 +45,12 @@ def at(server, **more):
         "base_url": server.base_url,
         **more,
     }
+
+
+def asking(server):
+    """The environment of a kernel that asks a test's own server."""
+    return {
+        "DEXTO_MODEL": "openai:gpt-4o-mini",
+        "OPENAI_BASE_URL": server.base_url,
+        "OPENAI_API_KEY": KEY,
+    }
