@@ -235,7 +235,13 @@ async def test_one_owner_that_cannot_be_ended_keeps_nothing_else_from_being_let_
 ):
     engine = await disk._running()
     await disk.join("one")
-    monkeypatch.setattr(engine._table, "close", lambda: 1 / 0)
+    really_close = engine._table.close
+
+    def close_and_fail():
+        really_close()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(engine._table, "close", close_and_fail)
     with pytest.raises(ZeroDivisionError):
         await disk.close()
     await until(lambda: not threads_of_stores())
