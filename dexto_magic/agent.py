@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from dexto_magic import wiring
+from dexto_magic.cancellation import seen_through
 from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
 from dexto_magic.conversation.session import (
     Removal,
@@ -49,7 +50,6 @@ from dexto_magic.running import (
     TurnHost,
     TurnOptions,
     TurnRun,
-    seen_through,
     settle_unsaved,
 )
 from dexto_magic.settings import MODEL_VARIABLE, Settings, variable

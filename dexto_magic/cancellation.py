@@ -7,8 +7,9 @@ be known of.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -23,3 +24,14 @@ async def settled(future: asyncio.Future[T]) -> T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([future])
     return future.result()
+
+
+async def seen_through(work: Coroutine[Any, Any, T]) -> T:
+    """Does something to its end, and only then lets the caller be cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await settled(task)
+        raise
+    return task.result()

@@ -21,7 +21,7 @@ from dexto_magic.errors import DextoError, SettingsError
 from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.rendering.plain import printable
 from dexto_magic.rendering.views import as_text
-from dexto_magic.settings import wants_color
+from dexto_magic.settings import folder, wants_color
 from dexto_magic.sync_agent import DextoAgent
 
 
@@ -103,7 +103,7 @@ def _version() -> str:
 
 def _agent(parsed: argparse.Namespace) -> DextoAgent:
     """The agent for a verb. None asks a model, so a ``DEXTO_MODEL`` of no sense must not matter."""
-    if parsed.store is not None and not os.path.exists(os.path.expanduser(parsed.store)):  # noqa: PTH110, PTH111  # leave '~nobody' as it is
+    if parsed.store is not None and not folder(parsed.store).exists():
         # None is made where a name was mistyped.
         raise SettingsError(f"There is no folder {parsed.store!r}.", option="store")
     return DextoAgent(PRACTICE, store=parsed.store)

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from dexto_magic.cancellation import seen_through
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.llm.protocol import TextDelta
-from dexto_magic.running import TurnEvent, TurnRun, seen_through
+from dexto_magic.running import TurnEvent, TurnRun
 
 T = TypeVar("T")
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
-from dexto_magic.cancellation import settled
 from dexto_magic.conversation.history import Claim, rows_of
 from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
 from dexto_magic.conversation.session import Session
@@ -389,17 +388,6 @@ def _owe(host: TurnHost, claim: Claim, reply: Message) -> None:
     task = asyncio.create_task(try_on())
     host.retries.add(task)
     task.add_done_callback(host.retries.discard)
-
-
-async def seen_through(work: Coroutine[Any, Any, T]) -> T:
-    """Does something to its end, and only then lets the caller be cancelled."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        await settled(task)
-        raise
-    return task.result()
 
 
 async def _begun(begin: Callable[[], Awaitable[T]]) -> T:

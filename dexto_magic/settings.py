@@ -51,6 +51,27 @@ def wants_color() -> bool:
     return variable(NO_COLOR_VARIABLE) is None
 
 
+def folder(text: str | os.PathLike[str], *, variable_name: str | None = None) -> Path:
+    """The folder that a store is to be in, ``~`` written out.
+
+    Args:
+        text: As somebody gave it.
+        variable_name: The variable that it comes from, or ``None``.
+
+    Raises:
+        SettingsError: It is in the home of a user who is not known here.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"{variable_name or 'store'} is {os.fspath(text)!r}: no user of that name has a home "
+            "here. Name another folder.",
+            option="store",
+            variable=variable_name,
+        ) from error
+
+
 def notebook_path() -> str | None:
     """The notebook that this kernel was started for, as its server or ``DEXTO_NOTEBOOK`` says.
 
@@ -64,7 +85,7 @@ def _home() -> Path:
     chosen = variable(HOME_VARIABLE)
     if chosen is None:
         return platformdirs.user_data_path("dexto-magic")
-    path = Path(os.path.expanduser(chosen))  # noqa: PTH111  # leaves '~nobody' as it is
+    path = folder(chosen, variable_name=HOME_VARIABLE)
     if not path.is_absolute():
         raise SettingsError(
             f"{HOME_VARIABLE} is {chosen!r}: it must be an absolute path, or one that begins with "

@@ -14,14 +14,14 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 from dexto_magic.cancellation import settled
 from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal, rows_of
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
-from dexto_magic.errors import SettingsError, StoreError
+from dexto_magic.errors import StoreError
+from dexto_magic.settings import folder
 from dexto_magic.stores.engine import Engine
 from dexto_magic.stores.ledger import Ledger
 from dexto_magic.stores.protocol import Change, Owner, Store
@@ -55,7 +55,7 @@ class DiskStore(Store):
         timeout: float = 30.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._home = _absolute(home)
+        self._home = folder(home).absolute()
         self._timeout = timeout
         self._now = now
         self._engine: Engine | None = None
@@ -230,17 +230,6 @@ class DiskStore(Store):
 
 
 _PARENTS: set[Engine] = set()
-
-
-def _absolute(home: str | os.PathLike[str]) -> Path:
-    try:
-        return Path(home).expanduser().absolute()
-    except RuntimeError as error:
-        raise SettingsError(
-            f"The store cannot be in {os.fspath(home)!r}: no user of that name has a home here. Name "
-            "another folder.",
-            option="store",
-        ) from error
 
 
 async def _recovered(engine: Engine, sid: str) -> bool:
