@@ -24,8 +24,19 @@ pytestmark = pytest.mark.anyio
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+_BEFORE = set()
+"""The threads that were there before a test: another one may have left some."""
+
+
+@pytest.fixture(autouse=True)
+def threads_before():
+    _BEFORE.clear()
+    _BEFORE.update(threading.enumerate())
+
+
 def threads_of_stores():
-    return [t for t in threading.enumerate() if t.name.startswith("dexto-store-")]
+    mine = set(threading.enumerate()) - _BEFORE
+    return [t for t in mine if t.name.startswith("dexto-store-")]
 
 
 def files_open_under(folder):
