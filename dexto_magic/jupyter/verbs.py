@@ -22,7 +22,7 @@ from dexto_magic import commands
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.errors import SessionNotFoundError
-from dexto_magic.jupyter.workbench import Asked, Workbench
+from dexto_magic.jupyter.workbench import LAST, Asked, Workbench
 from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
 from dexto_magic.llm.providers import llm_config
 from dexto_magic.rendering import plain
@@ -132,8 +132,8 @@ def _use(bench: Workbench, rest: str) -> Said:
 
 def _new(bench: Workbench, rest: str) -> Said:
     name = _parsed("new", rest, _OPTIONAL_NAME).name
-    if name == _LAST:
-        raise UsageError(f"{_LAST!r} stands for the session before in `%dexto use {_LAST}`")
+    if name == LAST:
+        raise UsageError(f"{LAST!r} stands for the session before in `%dexto use {LAST}`")
     session, made = bench.new(name)
     if not made:
         return _now_current(session)
@@ -262,9 +262,6 @@ def _confirmed(bench: Workbench, name: str, verb: str, *, yes: bool) -> None:
     if loss is not None:
         raise UsageError(f"{loss}, from before this kernel. To {verb} it all the same, add --yes")
 
-
-_LAST = "last"
-"""What stands for the session before, where a name would."""
 
 _NOTHING = ('""', "''")
 """What takes a session's own value away, where a new one would stand."""

@@ -37,6 +37,9 @@ RESUMED = (
 )
 """What the model is told with the first turn of a kernel in a session that has turns already."""
 
+LAST = "last"
+"""What stands for the session before, where a name would."""
+
 _LOOK_SECONDS = 0.25
 """How often a view may show what it holds back, while nothing arrives."""
 
@@ -173,7 +176,7 @@ class Workbench:
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        if name == "last":
+        if name == LAST:
             page = self.agent.list_sessions(limit=len(self._used) + 1)
             others = [session.id for session in page if session.id not in self._used]
             if not others:

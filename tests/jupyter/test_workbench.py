@@ -25,6 +25,18 @@ def test_a_setting_of_the_looks_leaves_the_agent_running(start):
     assert kernel.value(f"id({agent})") == before
 
 
+def test_another_store_has_other_sessions_whatever_was_tried_between(start, tmp_path):
+    kernel = start()
+    kernel.ask("My name is Sarah.")
+    (tmp_path / "file").write_text("in the way")
+    kernel.run(f"import os; os.environ['DEXTO_HOME'] = {str(tmp_path / 'file')!r}")
+    assert not kernel.ask("Hello.").ok
+    kernel.run(f"os.environ['DEXTO_HOME'] = {str(tmp_path / 'other')!r}")
+    ran = kernel.ask("What is my name?")
+    assert "was deleted" not in ran.output.html
+    assert ran.output.text == "I don't have that information."
+
+
 def notes(chat):
     return [m["content"] for m in chat.body["messages"] if "memory of the conv" in m["content"]]
 
