@@ -7,64 +7,40 @@ call that. It knows no notebook, and has no current session: that belongs to a f
 from __future__ import annotations
 
 import asyncio
-import difflib
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from dexto_magic import wiring
+from dexto_magic.arguments import (
+    cursor_or_none,
+    named_folder,
+    natural_limit,
+    text_or_none,
+    turn_options,
+    worth_sending,
+)
 from dexto_magic.cancellation import seen_through
-from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
+from dexto_magic.choosing import ModelChoice, default_config
+from dexto_magic.conversation.messages import Message, Reply, new_id
 from dexto_magic.conversation.session import (
     Removal,
     Session,
     SessionPage,
     Transcript,
-    not_found,
     valid_session_id,
 )
-from dexto_magic.errors import (
-    DextoError,
-    ModelRequestError,
-    SessionExistsError,
-    SettingsError,
-)
-from dexto_magic.llm.discretion import Secret
-from dexto_magic.llm.outgoing import sendable_options
-from dexto_magic.llm.protocol import ChatModel
-from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
-from dexto_magic.llm.providers import (
-    DEFAULT_MODEL,
-    LLMConfig,
-    llm_config,
-    spec,
-    with_model,
-)
+from dexto_magic.errors import SessionExistsError
+from dexto_magic.llm.providers import LLMConfig, llm_config, spec
+from dexto_magic.membership import Membership
 from dexto_magic.reply_stream import ReplyStream
-from dexto_magic.running import (
-    Prompt,
-    TurnHost,
-    TurnOptions,
-    TurnRun,
-    settle_unsaved,
-)
-from dexto_magic.settings import MODEL_VARIABLE, Settings, variable
-from dexto_magic.stores.protocol import Owner, Store
+from dexto_magic.running import Prompt, TurnHost, TurnOptions, TurnRun, settle_unsaved
+from dexto_magic.settings import Settings
+from dexto_magic.stores.protocol import Store
 
 _PAGE = 500
-
-_ALL = 2**62
-"""More than any store holds, and less than SQLite's largest number."""
-
-_CURSOR = re.compile("(?:[0-9a-f]{2})+")
-"""What a cursor of any store looks like; what it means is the store's own."""
-
-_COMPARED_NAMES = 1000
-"""Names, the latest used, among which a name that is not there is looked for; comparing is slow."""
 
 
 class AsyncDextoAgent:
@@ -96,31 +72,32 @@ class AsyncDextoAgent:
         label: str = "another agent",
     ) -> None:
         try:
-            self._config = llm_config(llm) if llm else _default_config()
+            self._models = ModelChoice(llm_config(llm) if llm else default_config())
         finally:
             del llm  # a key may be in it, and a verbose traceback shows the variables of this frame
         if store is None:
             store = Settings.from_environment().home
         self._owns_store = isinstance(store, str | os.PathLike)
-        self._store = _store_at(store) if isinstance(store, str | os.PathLike) else store
-        self._system = _checked("system", system)
+        if isinstance(store, str | os.PathLike):
+            store = wiring.store_at(named_folder(store))
+        self._store = store
+        self._system = text_or_none("system", system)
         self._label = label
-        self._models = wiring.Models()
-        self._owner: Owner | None = None
-        self._joining: asyncio.Lock | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._membership = Membership(store, closes=self._owns_store, label=label)
         self._host = TurnHost(
-            store=self._store,
-            session=self._known,
-            owner=self._joined,
-            model=self._model_for,
+            store=store,
+            session=self._membership.session,
+            owner=self._membership.owner,
+            model=self._models.answering,
             system=self._system,
         )
 
     def _twin(self) -> AsyncDextoAgent:
         """Another agent, not started, that is set up as this one is, entered keys included."""
         store = self._store.location if self._owns_store else self._store
-        twin = AsyncDextoAgent(self._config, store=store, system=self._system, label=self._label)
+        twin = AsyncDextoAgent(
+            self._models.config, store=store, system=self._system, label=self._label
+        )
         twin._models.keys.update(self._models.keys)
         return twin
 
@@ -132,11 +109,7 @@ class AsyncDextoAgent:
         Raises:
             StoreError: The store cannot be opened.
         """
-        if self._loop is None:
-            await self._store.open()
-            # Not in __init__: a lock belongs to the loop on which it is first waited for.
-            self._joining = asyncio.Lock()
-            self._loop = asyncio.get_running_loop()
+        await self._membership.begin()
 
     async def stop(self) -> None:
         """Ends running turns, saving what arrived, and lets go of everything.
@@ -146,19 +119,14 @@ class AsyncDextoAgent:
         Raises:
             StoreError: A reply that the store could not take still cannot be saved.
         """
-        if self._loop is not None:
-            self._started()
-            self._loop = None
+        if self._membership.resign():
             await seen_through(self._let_go())
 
     async def _let_go(self) -> None:
         """Each step is taken, the last one first, whatever becomes of the others."""
-        host, owner, self._owner = self._host, self._owner, None
+        host = self._host
         async with AsyncExitStack() as steps:
-            if self._owns_store:
-                steps.push_async_callback(self._store.close)
-            if owner is not None:
-                steps.push_async_callback(self._store.leave, owner)
+            steps.push_async_callback(self._membership.end)
             steps.push_async_callback(self._models.close)
             for run in host.runs:
                 run.stop("interrupted")
@@ -189,7 +157,7 @@ class AsyncDextoAgent:
     @property
     def model(self) -> str:
         """The model that answers where nothing else is said, as ``"provider:model"``."""
-        return spec(self._config)
+        return spec(self._models.config)
 
     # -- sessions --------------------------------------------------------------------------------
 
@@ -214,9 +182,9 @@ class AsyncDextoAgent:
             StoreError: The store cannot take it.
         """
         name = new_id("sess") if session_id is None else valid_session_id(session_id)
-        own_model = self._own_model(model)
-        own_system = _checked("system", system)
-        return await self._started().create(name, model=own_model, system=own_system)
+        own_model = self._models.own(model)
+        own_system = text_or_none("system", system)
+        return await self._membership.store().create(name, model=own_model, system=own_system)
 
     async def get_session(self, session_id: str) -> Session | None:
         """The session, or ``None`` if there is none of that name.
@@ -225,7 +193,7 @@ class AsyncDextoAgent:
             InvalidSessionIdError: No session can have that name.
             StoreError: The store cannot be read.
         """
-        return await self._started().get(valid_session_id(session_id))
+        return await self._membership.store().get(valid_session_id(session_id))
 
     async def get_or_create_session(
         self, session_id: str, *, model: str | None = None, system: str | None = None
@@ -264,13 +232,10 @@ class AsyncDextoAgent:
             SettingsError: ``limit`` or ``cursor`` makes no sense.
             StoreError: The store cannot be read.
         """
-        store = self._started()
-        if cursor is not None and not _CURSOR.fullmatch(cursor):
-            raise SettingsError(
-                f"{cursor!r} is no cursor: pass on the cursor of a page as it is.", option="cursor"
-            )
+        store = self._membership.store()
+        cursor = cursor_or_none(cursor)
         if limit is not None:
-            return await store.list(limit=_natural(limit), cursor=cursor)
+            return await store.list(limit=natural_limit(limit), cursor=cursor)
         sessions: list[Session] = []
         while True:
             page = await store.list(limit=_PAGE, cursor=cursor)
@@ -294,10 +259,10 @@ class AsyncDextoAgent:
             SettingsError: The model cannot be used, or not be a session's own.
             StoreError: The store cannot take it.
         """
-        session = await self._known(session_id)
-        own_model = self._own_model(model) if model else model
-        own_system = _checked("system", system)
-        return await self._started().update(session.id, model=own_model, system=own_system)
+        session = await self._membership.session(session_id)
+        own_model = self._models.own(model) if model else model
+        own_system = text_or_none("system", system)
+        return await self._membership.store().update(session.id, model=own_model, system=own_system)
 
     async def get_session_history(
         self, session_id: str, *, limit: int | None = None
@@ -325,9 +290,9 @@ class AsyncDextoAgent:
             SessionNotFoundError: There is no such session.
             StoreError: The store cannot be read.
         """
-        session = await self._known(session_id)
-        number = None if limit is None else _natural(limit)
-        return await self._started().transcript(session.id, limit=number)
+        session = await self._membership.session(session_id)
+        number = None if limit is None else natural_limit(limit)
+        return await self._membership.store().transcript(session.id, limit=number)
 
     async def reset_conversation(self, session_id: str) -> Removal:
         """Takes all messages away and keeps the session; a running turn ends.
@@ -338,8 +303,8 @@ class AsyncDextoAgent:
             SessionNotFoundError: There is no such session.
             StoreError: The store cannot take it.
         """
-        session = await self._known(session_id)
-        removal = await self._started().reset(session.id)
+        session = await self._membership.session(session_id)
+        removal = await self._membership.store().reset(session.id)
         self._stop_runs(session.id, "reset")
         return removal
 
@@ -350,8 +315,8 @@ class AsyncDextoAgent:
             SessionNotFoundError: There is no such session.
             StoreError: The store cannot take it.
         """
-        session = await self._known(session_id)
-        removal = await self._started().delete(session.id)
+        session = await self._membership.session(session_id)
+        removal = await self._membership.store().delete(session.id)
         self._stop_runs(session.id, "deleted")
         return removal
 
@@ -400,9 +365,9 @@ class AsyncDextoAgent:
             ModelRequestError: The message is empty.
             SettingsError: A request option cannot be used.
         """
-        self._started()
+        self._membership.store()
         name = valid_session_id(session_id)
-        prompt = Prompt(session_id=name, text=_worth_sending(text, name), **_usable(options))
+        prompt = Prompt(session_id=name, text=worth_sending(text, name), **turn_options(options))
         return ReplyStream(TurnRun(prompt, self._host))
 
     async def cancel(self, session_id: str) -> bool:
@@ -415,13 +380,13 @@ class AsyncDextoAgent:
             SessionNotFoundError: There is no such session.
             StoreError: The store cannot be reached, and the turn runs in another process.
         """
-        store = self._started()
+        store = self._membership.store()
         runs = self._stop_runs(valid_session_id(session_id), "interrupted")
         await asyncio.gather(*(run.ended() for run in runs))
         if any(run.claimed for run in runs):
             return True
         # What was stopped here has been waiting for a turn that runs elsewhere, if anything.
-        session = await self._known(session_id)
+        session = await self._membership.session(session_id)
         return await store.request_cancel(session.id) or bool(runs)
 
     # -- for front ends --------------------------------------------------------------------------
@@ -432,17 +397,14 @@ class AsyncDextoAgent:
         Raises:
             SettingsError: There is no such provider, or the key is no text.
         """
-        given: object = key
-        if provider not in PROVIDERS or not isinstance(given, str) or not given.strip():
-            del key, given  # a verbose traceback shows the variables of this frame
-            raise SettingsError(
-                f"A key is a text, for one of {', '.join(PROVIDERS)}.", option="api_key"
-            )
-        self._models.keys[provider] = Secret(key)
+        try:
+            self._models.take_key(provider, key)
+        finally:
+            del key  # a verbose traceback shows the variables of this frame
 
     async def notebook_session(self, notebook: str) -> Session | None:
         """The notebook's own session, or ``None``."""
-        return await self._started().home_session(notebook)
+        return await self._membership.store().home_session(notebook)
 
     async def adopt_notebook(
         self, session_id: str, notebook: str, marks: Sequence[str] = ()
@@ -453,8 +415,8 @@ class AsyncDextoAgent:
             SessionNotFoundError: There is no such session.
             StoreError: The store cannot take it.
         """
-        session = await self._known(session_id)
-        return await self._started().set_home(session.id, notebook, marks)
+        session = await self._membership.session(session_id)
+        return await self._membership.store().set_home(session.id, notebook, marks)
 
     async def knows_marks(self, session_id: str, marks: Sequence[str]) -> bool:
         """Whether the session, being some notebook's own, knows one of these marks.
@@ -462,125 +424,17 @@ class AsyncDextoAgent:
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        session = await self._known(session_id)
-        return await self._started().knows_marks(session.id, marks)
+        session = await self._membership.session(session_id)
+        return await self._membership.store().knows_marks(session.id, marks)
 
     async def sessions_of_marks(self, marks: Sequence[str]) -> Sequence[Session]:
         """Notebooks' own sessions that know one of these marks, the latest used first."""
-        return await self._started().sessions_of_marks(marks)
+        return await self._membership.store().sessions_of_marks(marks)
 
     # -- within ----------------------------------------------------------------------------------
-
-    def _started(self) -> Store:
-        """The store, if the agent may be used here and now."""
-        if self._loop is None:
-            raise DextoError(
-                "This agent is not started: call start(), or use it in a `with` statement "
-                "(`async with` for AsyncDextoAgent)."
-            )
-        if self._loop is not asyncio.get_running_loop():
-            raise DextoError(
-                "This agent was started on another event loop. Start one agent per loop, or use "
-                "DextoAgent, which may be called from anywhere."
-            )
-        return self._store
-
-    async def _known(self, session_id: str) -> Session:
-        name = valid_session_id(session_id)
-        session = await self._started().get(name)
-        if session is None:
-            recent = await self._store.list(limit=_COMPARED_NAMES)
-            names = [other.id for other in recent]
-            raise not_found(name, difflib.get_close_matches(name, names))
-        return session
-
-    def _own_model(self, model: str | None) -> str | None:
-        """The name under which a session keeps a model of its own."""
-        if not model:
-            return None
-        config = with_model(self._config, model)
-        if config.provider == PRACTICE:
-            raise SettingsError(
-                "The practice model is never stored as a session's own: choose it for this agent "
-                "(llm='practice'), for one turn (model='practice'), or with DEXTO_MODEL=practice.",
-                option="model",
-            )
-        return spec(config)
-
-    def _model_for(
-        self, session: Session, choice: str | None
-    ) -> tuple[ChatModel, Mapping[str, JSON]]:
-        """Who answers, and the request options that go with every question."""
-        name = choice or session.model
-        config = with_model(self._config, name) if name else self._config
-        return self._models.get(config), config.options
-
-    async def _joined(self) -> Owner:
-        """This agent's owner: made with its first turn, so that a store can be read only."""
-        assert self._joining is not None
-        async with self._joining:
-            if self._owner is None:
-                self._owner = await self._store.join(self._label)
-        return self._owner
 
     def _stop_runs(self, session_id: str, reason: str) -> list[TurnRun]:
         runs = [run for run in self._host.runs if run.prompt.session_id == session_id]
         for run in runs:
             run.stop(reason)
         return runs
-
-
-def _worth_sending(text: str, session_id: str) -> str:
-    if not isinstance(text, str):
-        raise ModelRequestError(
-            f"A message must be a string, not {type(text).__name__}; nothing was sent to "
-            f"{session_id!r}."
-        )
-    if not text.strip():
-        raise ModelRequestError(f"The message to {session_id!r} is empty; nothing was sent.")
-    return text
-
-
-def _usable(options: TurnOptions) -> TurnOptions:
-    """The options of a turn, once they are known to make sense."""
-    for name in options:
-        if name not in TurnOptions.__annotations__:
-            known = ", ".join(TurnOptions.__annotations__)
-            raise SettingsError(f"A turn has no option {name!r}; it has {known}.", option=name)
-    if not isinstance(options.get("stream", True), bool):
-        raise SettingsError("stream must be True or False.", option="stream")
-    wait: object = options.get("wait", 0.0)
-    if not isinstance(wait, int | float) or not 0 <= wait < math.inf:
-        raise SettingsError(f"wait is {wait!r}: it must be seconds, 0 or more.", option="wait")
-    for text in ("model", "system", "note"):
-        _checked(text, options.get(text))
-    if not isinstance(options.get("origin"), Origin | None):
-        raise SettingsError("origin must be an Origin or None.", option="origin")
-    return {**options, "options": sendable_options(options.get("options") or {})}
-
-
-def _checked(option: str, text: object) -> str | None:
-    if not isinstance(text, str | None):
-        raise SettingsError(
-            f"{option} must be a string or None, not {type(text).__name__}.", option=option
-        )
-    return text
-
-
-def _natural(limit: object) -> int:
-    if not isinstance(limit, int) or limit < 0:
-        raise SettingsError(
-            f"limit is {limit!r}: it must be a whole number of 0 or more.", option="limit"
-        )
-    return min(limit, _ALL)
-
-
-def _default_config() -> LLMConfig:
-    chosen = variable(MODEL_VARIABLE)
-    return llm_config(chosen, variable=MODEL_VARIABLE) if chosen else llm_config(DEFAULT_MODEL)
-
-
-def _store_at(folder: str | os.PathLike[str]) -> Store:
-    if not os.fspath(folder):
-        raise SettingsError("store is empty: name a folder, or leave it out.", option="store")
-    return wiring.store_at(folder)
