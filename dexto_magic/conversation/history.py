@@ -1,189 +1,90 @@
-"""The record that a store keeps of a session, and how each operation moves it.
+"""How each operation on a conversation moves its session's record.
 
 The rules stand here, as functions from record to record, so that every store follows the same
-ones: a store only has to make each step atomic. Rows (messages) are written once and never
-changed; the record is what moves.
+ones: a store only has to make each step atomic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from dexto_magic.conversation.messages import JSON, Message, Usage, new_id
-from dexto_magic.conversation.session import Session
+from dexto_magic.conversation.line import Line
+from dexto_magic.conversation.messages import Aside, Message, new_id
+from dexto_magic.conversation.places import (
+    KNOWN_MARKS,
+    KNOWN_NOTEBOOKS,
+    cell_mark,
+    remembered,
+)
+from dexto_magic.conversation.record import (
+    CONTEXT_BUDGET,
+    OVERFLOW,
+    Claim,
+    OpenTurn,
+    Partial,
+    SessionChanges,
+    SessionRecord,
+)
 from dexto_magic.errors import SessionBusyError, SessionError, SessionNotFoundError
 
 TITLE_LENGTH = 60
 """Characters of the first prompt that make the automatic title."""
 
-KNOWN_MARKS = 256
-"""Marks of its notebook that a session remembers: one is enough to recognise it."""
-
-KNOWN_NOTEBOOKS = 16
-"""Notebook paths that a session remembers, the latest."""
-
 Signal: TypeAlias = Literal["go on", "cancel", "reset", "deleted"]
 """What the holder of a running turn is told when it looks: go on, or why to stop."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenTurn:
-    """The mark that a running turn leaves in the record.
-
-    Attributes:
-        owner: The owner that runs it; alive as long as it holds its liveness lock.
-        holder: The same in words, for people.
-        since: When it began; UTC.
-        turn: Its number.
-        version: Its version.
-        cancel: Whether somebody asked it to stop.
-    """
-
-    owner: str
-    holder: str
-    since: datetime
-    turn: int
-    version: int = 1
-    cancel: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionRecord:
-    """All that a store keeps of a session beside its rows.
-
-    Attributes:
-        sid: The store's own, opaque name for it, which a rename does not change.
-        id: The session's name.
-        created_at: When it was made; UTC.
-        used_at: When it was last used; UTC.
-        epoch: Counts resets, so that a turn of before a reset can be told from one after.
-        rows: Rows of this epoch. This number is what commits them: a row at or past it is not
-            there.
-        revision: Counts the steps of the line of turns, so that a write can state what it builds
-            on.
-        turns: Turns of this epoch.
-        messages: Messages in view.
-        versions: The current version of each turn that is not at its first.
-        undo: Turns taken out of the line, the last one first.
-        open: The mark of the running turn, or ``None``.
-        title: The title, or ``None``.
-        own_title: Whether a person chose it; a reset keeps only those.
-        model: The session's own model, or ``None``.
-        system: The session's own system prompt, or ``None``.
-        settings: The session's own settings.
-        usage: Tokens over its lifetime.
-        forked_from: The name of the session that it was forked from, or ``None``.
-        home: The notebook whose own session it is, or ``None``.
-        notebooks: The notebooks that used it, the latest last.
-        marks: What its home is recognised by (ids of cells, and of kernels), the latest last.
-    """
-
-    sid: str
-    id: str
-    created_at: datetime
-    used_at: datetime
-    epoch: int = 0
-    rows: int = 0
-    revision: int = 0
-    turns: int = 0
-    messages: int = 0
-    versions: Mapping[int, int] = field(default_factory=dict)
-    undo: tuple[JSON, ...] = ()
-    open: OpenTurn | None = None
-    title: str | None = None
-    own_title: bool = False
-    model: str | None = None
-    system: str | None = None
-    settings: Mapping[str, JSON] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    forked_from: str | None = None
-    home: str | None = None
-    notebooks: tuple[str, ...] = ()
-    marks: tuple[str, ...] = ()
-
-    def session(self) -> Session:
-        """The public value."""
-        return Session(
-            id=self.id,
-            title=self.title,
-            created_at=self.created_at,
-            updated_at=self.used_at,
-            message_count=self.messages,
-            turn_count=self.turns,
-            model=self.model,
-            system=self.system,
-            forked_from=self.forked_from,
-            usage=self.usage,
-            home=self.home,
-            notebooks=self.notebooks,
-        )
-
-    def shows(self, message: Message) -> bool:
-        """Whether a row of this epoch is in view: it belongs to its turn's current version."""
-        return message.version == self.versions.get(message.turn, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to run one turn, and what the writes that end it build on.
-
-    Attributes:
-        session: The session as it was before this turn.
-        sid: The store's name for it.
-        epoch: The epoch in which the turn runs.
-        revision: The revision that the claim made.
-        owner: Who holds it.
-        message: The user message as it was stored.
-    """
-
-    session: Session
-    sid: str
-    epoch: int
-    revision: int
-    owner: str
-    message: Message
-
-
-@dataclass(frozen=True, kw_only=True)
-class Partial:
-    """The reply of a running turn as far as it has come, so that a crash loses at most a second.
-
-    Attributes:
-        epoch: The claim's epoch.
-        turn: The turn's number.
-        message: The reply so far.
-    """
-
-    epoch: int
-    turn: int
-    message: Message
-
-
 def opened(
-    record: SessionRecord, message: Message, *, owner: str, holder: str, now: datetime
+    record: SessionRecord,
+    message: Message,
+    *,
+    owner: str,
+    holder: str,
+    now: datetime,
+    revises: int | None = None,
+    hides: int = 0,
 ) -> tuple[SessionRecord, Claim]:
-    """Claims the session for a new turn at the end of the line.
+    """Claims the session for a new turn at the end of the line, or a new version of one in it.
 
-    The caller has made sure that no live turn is open. The message's turn number is set here.
+    The caller has made sure that no live turn is open. The message's turn and version are set here.
+
+    Args:
+        record: The session as it is.
+        message: The user message.
+        owner: Who runs the turn.
+        holder: The same in words.
+        now: The time.
+        revises: The number of the turn that this is a new version of, or ``None``.
+        hides: How many messages that turn has in view.
+
+    Raises:
+        SessionError: The turn to be revised is not in view.
     """
-    number = record.turns + 1
-    message = replace(message, turn=number, version=1)
+    if revises is None:
+        line, number = record.line.appended(), record.line.end + 1
+    else:
+        check_turn(record, revises)
+        line, number = record.line.revised(revises), revises
+    version = line.current(number)
+    message = replace(message, turn=number, version=version)
     notebook = message.origin.notebook if message.origin else None
     cell_id = message.origin.cell_id if message.origin else None
     claimed = replace(
         record,
         rows=record.rows + 1,
         revision=record.revision + 1,
-        turns=number,
-        messages=record.messages + 1,
+        line=line,
+        messages=record.messages + 1 - hides,
         used_at=max(now, record.used_at),
-        open=OpenTurn(owner=owner, holder=holder, since=now, turn=number),
+        open=OpenTurn(
+            owner=owner, holder=holder, since=now, turn=number, version=version, hides=hides
+        ),
         title=record.title or automatic_title(message.content),
-        notebooks=_remembered(record.notebooks, [notebook], KNOWN_NOTEBOOKS),
-        marks=_remembered(
+        notebooks=remembered(record.notebooks, [notebook], KNOWN_NOTEBOOKS),
+        marks=remembered(
             record.marks,
             [cell_mark(cell_id)] if cell_id and record.home and record.home == notebook else [],
             KNOWN_MARKS,
@@ -199,6 +100,21 @@ def opened(
     )
 
 
+def check_turn(record: SessionRecord, turn: int) -> None:
+    """Lets pass the number of a turn that is in view.
+
+    Raises:
+        SessionError: It is not.
+    """
+    if turn not in record.line:
+        held = "no turns" if not record.line.count else f"turns up to {record.line.end}"
+        lost = " It was forgotten." if turn in record.line.gone else ""
+        raise SessionError(
+            f"Session {record.id!r} has no turn {turn} in view.{lost} It has {held}.",
+            session_id=record.id,
+        )
+
+
 def rows_of(claim: Claim, rows: Sequence[Message]) -> list[Message]:
     """The rows as parts of the claim's turn."""
     turn, version = claim.message.turn, claim.message.version
@@ -206,19 +122,74 @@ def rows_of(claim: Claim, rows: Sequence[Message]) -> list[Message]:
 
 
 def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) -> SessionRecord:
-    """Ends the open turn with the rows that follow its user message."""
+    """Ends the open turn with the rows that follow its user message.
+
+    Where it was to be another version of a turn and nothing came of it, the one before is in view
+    again.
+    """
     usage = record.usage
     for row in rows:
         if row.usage is not None:
             usage = usage + row.usage
+    line, messages = record.line, record.messages + len(rows)
+    if record.open is not None and rows and rows[-1].status == "failed" and record.revises:
+        line, messages = line.unrevised(), record.messages - 1 + record.open.hides
     return replace(
         record,
         rows=record.rows + len(rows),
         revision=record.revision + 1,
-        messages=record.messages + len(rows),
+        line=line,
+        messages=messages,
         used_at=max(now, record.used_at),
         open=None,
         usage=usage,
+    )
+
+
+def noted(record: SessionRecord, aside: Aside) -> SessionRecord:
+    """Keeps what a model was asked aside, and what that cost; a title it wrote is the session's.
+
+    The line does not move, so that a running turn goes on.
+    """
+    titled = aside.kind == "title"
+    return replace(
+        record,
+        rows=record.rows + 1,
+        usage=record.usage if aside.usage is None else record.usage + aside.usage,
+        title=aside.content if titled else record.title,
+        own_title=record.own_title and not titled,
+    )
+
+
+def moved(record: SessionRecord, line: Line, *, left: int, came: int) -> SessionRecord:
+    """Puts another line in place, by an undo or a redo.
+
+    Args:
+        record: The session as it is; no turn is open.
+        line: The new line.
+        left: How many messages go out of view.
+        came: How many come into view.
+    """
+    return replace(
+        record,
+        line=line,
+        revision=record.revision + 1,
+        messages=record.messages - left + came,
+    )
+
+
+def forgotten(record: SessionRecord, turn: int, *, left: int, title: str | None) -> SessionRecord:
+    """Takes a turn out for good, with all its versions.
+
+    Args:
+        record: The session as it is; no turn is open.
+        turn: The turn's number.
+        left: How many messages go out of view.
+        title: The automatic title from now on: that of the first prompt that is left.
+    """
+    return replace(
+        moved(record, record.line.without(turn), left=left, came=0),
+        title=record.title if record.own_title else title,
     )
 
 
@@ -247,11 +218,10 @@ def emptied(record: SessionRecord) -> SessionRecord:
         epoch=record.epoch + 1,
         revision=record.revision + 1,
         rows=0,
-        turns=0,
+        line=Line(),
         messages=0,
-        versions={},
-        undo=(),
         open=None,
+        family=None,
         title=record.title if record.own_title else None,
     )
 
@@ -287,32 +257,23 @@ def fence(record: SessionRecord | None, claim: Claim) -> SessionRecord:
     return record
 
 
-def at_home(record: SessionRecord, notebook: str, marks: Sequence[str]) -> SessionRecord:
-    """Makes it the notebook's own session, which knows it by these marks, too."""
-    return replace(record, home=notebook, marks=_remembered(record.marks, marks, KNOWN_MARKS))
-
-
-def cell_mark(cell_id: str) -> str:
-    """By which a notebook is recognised that has the cell."""
-    return f"cell {cell_id}"
-
-
-def homeless(record: SessionRecord, lost: Sequence[str]) -> SessionRecord:
-    """Gives its home to another session, with these of its marks.
-
-    The others still lead to it: a new file may have taken the path of its notebook, which goes on
-    under another name.
-    """
-    kept = tuple(mark for mark in record.marks if mark not in lost)
-    return replace(record, home=None, marks=kept)
-
-
-def updated(record: SessionRecord, *, model: str | None, system: str | None) -> SessionRecord:
-    """Changes what is given; an empty string takes the session's own value away."""
+def updated(record: SessionRecord, changes: SessionChanges) -> SessionRecord:
+    """Changes what is given; an empty string or 0 takes the session's own value away."""
+    settings = dict(record.settings)
+    for key in (OVERFLOW, CONTEXT_BUDGET):
+        value: Any = changes.get(key)
+        if value:
+            settings[key] = value
+        elif value is not None:
+            settings.pop(key, None)
+    model, system, title = changes.get("model"), changes.get("system"), changes.get("title")
     return replace(
         record,
         model=record.model if model is None else model or None,
         system=record.system if system is None else system or None,
+        title=record.title if title is None else title or None,
+        own_title=record.own_title if title is None else bool(title),
+        settings=settings,
     )
 
 
@@ -336,9 +297,3 @@ def automatic_title(prompt: str) -> str:
         return words
     cut = words[: TITLE_LENGTH - 1]
     return cut[: cut.rfind(" ") if " " in cut[TITLE_LENGTH // 2 :] else None].rstrip() + "…"
-
-
-def _remembered(known: tuple[str, ...], items: Sequence[str | None], most: int) -> tuple[str, ...]:
-    """The same with the items last; only the latest are kept."""
-    latest = [item for item in dict.fromkeys(items) if item is not None]
-    return (*(item for item in known if item not in latest), *latest)[-most:]

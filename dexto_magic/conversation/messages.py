@@ -116,7 +116,7 @@ class Message:
     Attributes:
         role: ``"user"``, ``"assistant"`` or ``"tool"``.
         content: The text; empty for a reply that failed.
-        id: Unique in the store.
+        id: Unique in its session; a fork's messages have the ids of those that they were.
         created_at: When it was said, or began to be said; UTC.
         turn: The number of the turn it belongs to, counted from 1 within the session.
         version: Which version of that turn, counted from 1.
@@ -164,6 +164,40 @@ class Message:
             other.attachments,
             other.tool_calls,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aside:
+    """What a model was asked about a conversation and not in it: a summary, or a title.
+
+    A summary stands for the turns up to ``turn`` as they were then. It counts only while those
+    turns are in view in the same versions.
+
+    Attributes:
+        kind: ``"summary"`` or ``"title"``.
+        content: What the model wrote.
+        id: Unique in its session.
+        created_at: When it was asked for; UTC.
+        turn: The number of the last turn that it is about.
+        through: The id of the last message that it is about, or ``None`` if there is none.
+        versions: The versions of the turns that it is about, where not the first.
+        model: The model that wrote it, as the provider names it.
+        provider: The provider that served it, as in the provider table.
+        usage: Tokens, if the provider reported them.
+        duration: Seconds from the request to its end.
+    """
+
+    kind: Literal["summary", "title"]
+    content: str
+    id: str
+    created_at: datetime
+    turn: int = 0
+    through: str | None = None
+    versions: Mapping[int, int] = field(default_factory=dict, hash=False)
+    model: str | None = None
+    provider: str | None = None
+    usage: Usage | None = None
+    duration: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

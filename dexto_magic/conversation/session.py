@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import overload
+from typing import Literal, TypeAlias, overload
 
-from dexto_magic.conversation.messages import Message, Usage
+from dexto_magic.conversation.line import Line
+from dexto_magic.conversation.messages import Aside, Message, Usage
 from dexto_magic.errors import (
     InvalidSessionIdError,
     SessionExistsError,
@@ -17,6 +18,9 @@ from dexto_magic.errors import (
 
 MAX_ID_LENGTH = 128
 """Characters that a session's name may have, in Unicode's composed form (NFC)."""
+
+Overflow: TypeAlias = Literal["compact", "trim", "error"]
+"""What is done when a conversation no longer fits: summarise, leave out, or refuse."""
 
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners: invisible, but part of the spelling in Persian, in Indic scripts, in emoji."""
@@ -35,8 +39,13 @@ class Session:
         turn_count: Turns in view.
         model: Its own model, as ``"provider:model"``, or ``None`` for the agent's.
         system: Its own system prompt, or ``None`` for the agent's.
+        own_title: Whether a person chose the title, which a reset then keeps.
+        overflow: What is done when it no longer fits, or ``None`` for the agent's way.
+        context_budget: Tokens that a request of it may have, or ``None`` for the model's window.
         forked_from: The name of the session that it was forked from, or ``None``.
-        usage: Tokens over its lifetime, a reset included.
+        forked_at: The number of that session's last turn that it took over, or ``None``.
+        usage: Tokens over its lifetime, a reset included; those of turns that a fork took over
+            were spent in the session that they come from.
         home: Path of the notebook whose own, nameless session it is, or ``None``.
         notebooks: Paths of the notebooks that have used it, latest last.
     """
@@ -49,7 +58,11 @@ class Session:
     turn_count: int = 0
     model: str | None = None
     system: str | None = None
+    own_title: bool = False
+    overflow: Overflow | None = None
+    context_budget: int | None = None
     forked_from: str | None = None
+    forked_at: int | None = None
     usage: Usage = field(default_factory=Usage)
     home: str | None = None
     notebooks: tuple[str, ...] = ()
@@ -80,22 +93,43 @@ class SessionPage(Sequence[Session]):
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What a reset or a delete took away, and what it could not reach.
+    """What a reset, a delete or the forgetting of a turn took away, and what it could not reach.
 
     Attributes:
         session_id: The session's name.
-        deleted: Whether the session is gone, too: a delete, not a reset.
-        message_count: Messages that are gone.
+        deleted: Whether the session is gone, too: a delete.
+        turn: The number of the turn that was forgotten, or ``None``.
+        message_count: Messages that are gone: those in view, or of a forgotten turn all versions.
         notebooks: Notebooks that used the session and may still show it.
+        forks: Sessions that share its origin by a fork, and hold some of the same messages.
         purge_pending: Whether bytes of them are still in the store's files, because another
             process is reading; the purge is tried again at later writes and openings.
     """
 
     session_id: str
     deleted: bool
+    turn: int | None = None
     message_count: int
     notebooks: tuple[str, ...]
+    forks: tuple[str, ...] = ()
     purge_pending: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnChange:
+    """What an undo or a redo did to the last turn of a conversation.
+
+    Attributes:
+        session: The session as it is now.
+        turn: The number of the turn that it is about.
+        version: The version of it that is in view now; ``None`` if it was taken out.
+        asked: The user message that came into view or went out of it, whichever the turn's was.
+    """
+
+    session: Session
+    turn: int
+    version: int | None
+    asked: Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +138,19 @@ class Transcript:
 
     Attributes:
         session: The session.
-        messages: Its messages in order, or the newest of them.
+        messages: Its messages in view, in order, or the newest of them.
+        others: Messages of versions that are not in view, in order; only where all was asked for.
+        asides: Summaries and titles that a model wrote, in order; likewise.
+        line: Which turns are in view and what undo would do; likewise, else ``None``.
+        files: The bytes of attachments by their digest; only where they were asked for.
     """
 
     session: Session
     messages: tuple[Message, ...]
+    others: tuple[Message, ...] = ()
+    asides: tuple[Aside, ...] = ()
+    line: Line | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict, hash=False, repr=False)
 
 
 def valid_session_id(text: str) -> str:

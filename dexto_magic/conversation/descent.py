@@ -1,0 +1,81 @@
+"""Where a session comes from, if not from its own first prompt: a fork, or an import."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dexto_magic.conversation.line import Line
+from dexto_magic.conversation.record import CONTEXT_BUDGET, OVERFLOW, SessionRecord
+from dexto_magic.conversation.session import Transcript
+
+
+def forked(
+    record: SessionRecord,
+    *,
+    sid: str,
+    name: str,
+    line: Line,
+    rows: int,
+    messages: int,
+    now: datetime,
+) -> SessionRecord:
+    """A session of its own with what another has in view; that one is left as it is.
+
+    Args:
+        record: The session that it comes from.
+        sid: The store's name for the new one.
+        name: Its name.
+        line: What of the line it takes over, as ``Line.up_to`` gives it.
+        rows: How many rows it has.
+        messages: How many of them are messages.
+        now: The time.
+    """
+    return SessionRecord(
+        sid=sid,
+        id=name,
+        created_at=now,
+        used_at=now,
+        rows=rows,
+        line=line,
+        messages=messages,
+        title=record.title,
+        own_title=record.own_title,
+        model=record.model,
+        system=record.system,
+        settings=record.settings,
+        forked_from=record.id,
+        forked_at=line.end,
+        parent=record.sid,
+        family=record.kin,
+    )
+
+
+def restored(transcript: Transcript, *, sid: str, name: str, source: str | None) -> SessionRecord:
+    """The record of a session that comes from elsewhere, such as an export."""
+    session, line = transcript.session, transcript.line
+    if line is None:
+        numbers = [message.turn for message in transcript.messages]
+        versions = {m.turn: m.version for m in transcript.messages if m.version != 1}
+        end = max(numbers, default=0)
+        gone = tuple(sorted(set(range(1, end + 1)) - set(numbers)))
+        line = Line(end=end, made=end, versions=versions, latest=versions, gone=gone)
+    settings = {OVERFLOW: session.overflow, CONTEXT_BUDGET: session.context_budget}
+    return SessionRecord(
+        sid=sid,
+        id=name,
+        created_at=session.created_at,
+        used_at=session.updated_at,
+        rows=len(transcript.messages) + len(transcript.others) + len(transcript.asides),
+        line=line,
+        messages=len(transcript.messages),
+        title=session.title,
+        own_title=session.own_title,
+        model=session.model,
+        system=session.system,
+        settings={key: value for key, value in settings.items() if value is not None},
+        usage=session.usage,
+        forked_from=session.forked_from,
+        forked_at=session.forked_at,
+        source=source,
+        notebooks=session.notebooks,
+    )
