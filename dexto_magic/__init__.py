@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dexto_magic.agent import AsyncDextoAgent
-    from dexto_magic.conversation.history import Claim
+    from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
+        Aside,
         Attachment,
         Message,
         Origin,
@@ -37,7 +38,14 @@ if TYPE_CHECKING:
         Turn,
         Usage,
     )
-    from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+    from dexto_magic.conversation.record import Claim
+    from dexto_magic.conversation.session import (
+        Removal,
+        Session,
+        SessionPage,
+        Transcript,
+        TurnChange,
+    )
     from dexto_magic.conversation.window import PromptMessage
     from dexto_magic.errors import (
         ContextOverflowError,
@@ -72,13 +80,14 @@ if TYPE_CHECKING:
     from dexto_magic.reply_stream import ReplyStream
     from dexto_magic.stores.disk import DiskStore
     from dexto_magic.stores.memory import MemoryStore
-    from dexto_magic.stores.protocol import Change, Owner, Store
+    from dexto_magic.stores.protocol import Change, Owner, Rows, Store
     from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent
 
 _HOMES = {
     "agent": ["AsyncDextoAgent"],
-    "conversation.history": ["Claim"],
+    "conversation.line": ["Line", "Step"],
     "conversation.messages": [
+        "Aside",
         "Attachment",
         "Message",
         "Origin",
@@ -87,7 +96,8 @@ _HOMES = {
         "Turn",
         "Usage",
     ],
-    "conversation.session": ["Removal", "Session", "SessionPage", "Transcript"],
+    "conversation.record": ["Claim"],
+    "conversation.session": ["Removal", "Session", "SessionPage", "Transcript", "TurnChange"],
     "conversation.window": ["PromptMessage"],
     "errors": [
         "ContextOverflowError",
@@ -122,11 +132,12 @@ _HOMES = {
     "reply_stream": ["ReplyStream"],
     "stores.disk": ["DiskStore"],
     "stores.memory": ["MemoryStore"],
-    "stores.protocol": ["Change", "Owner", "Store"],
+    "stores.protocol": ["Change", "Owner", "Rows", "Store"],
     "sync_agent": ["BlockingReplyStream", "DextoAgent"],
 }
 
 __all__ = [
+    "Aside",
     "AsyncDextoAgent",
     "Attachment",
     "BlockingReplyStream",
@@ -141,6 +152,7 @@ __all__ = [
     "Finished",
     "InvalidSessionIdError",
     "LLMConfig",
+    "Line",
     "MemoryStore",
     "Message",
     "ModelAuthenticationError",
@@ -156,6 +168,7 @@ __all__ = [
     "Removal",
     "Reply",
     "ReplyStream",
+    "Rows",
     "Session",
     "SessionBusyError",
     "SessionError",
@@ -163,6 +176,7 @@ __all__ = [
     "SessionNotFoundError",
     "SessionPage",
     "SettingsError",
+    "Step",
     "Store",
     "StoreBusyError",
     "StoreCorruptedError",
@@ -174,6 +188,7 @@ __all__ = [
     "ToolCall",
     "Transcript",
     "Turn",
+    "TurnChange",
     "Usage",
     "load_ipython_extension",
     "unload_ipython_extension",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from dexto_magic.conversation.history import Claim
+from dexto_magic.conversation.record import Claim
 from dexto_magic.errors import StoreError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.stores.protocol import Store

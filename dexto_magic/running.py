@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
-from dexto_magic.conversation.history import Claim, rows_of
+from dexto_magic.conversation.history import rows_of
 from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
+from dexto_magic.conversation.record import Claim
 from dexto_magic.conversation.session import Session
 from dexto_magic.conversation.window import request_messages
 from dexto_magic.errors import (

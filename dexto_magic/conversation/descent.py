@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from dexto_magic.conversation.line import Line
+from dexto_magic.conversation.messages import Aside
 from dexto_magic.conversation.record import CONTEXT_BUDGET, OVERFLOW, SessionRecord
 from dexto_magic.conversation.session import Transcript
+from dexto_magic.conversation.summaries import is_about
 
 
 def forked(
@@ -48,6 +50,11 @@ def forked(
         parent=record.sid,
         family=record.kin,
     )
+
+
+def inherits(line: Line, aside: Aside) -> bool:
+    """Whether a fork with this line takes over a summary: it is about nothing else."""
+    return aside.kind == "summary" and is_about(aside, line)
 
 
 def restored(transcript: Transcript, *, sid: str, name: str, source: str | None) -> SessionRecord:

@@ -28,6 +28,7 @@ from dexto_magic.conversation.record import (
     SessionChanges,
     SessionRecord,
 )
+from dexto_magic.conversation.session import Transcript
 from dexto_magic.errors import SessionBusyError, SessionError, SessionNotFoundError
 
 TITLE_LENGTH = 60
@@ -161,38 +162,6 @@ def noted(record: SessionRecord, aside: Aside) -> SessionRecord:
     )
 
 
-def moved(record: SessionRecord, line: Line, *, left: int, came: int) -> SessionRecord:
-    """Puts another line in place, by an undo or a redo.
-
-    Args:
-        record: The session as it is; no turn is open.
-        line: The new line.
-        left: How many messages go out of view.
-        came: How many come into view.
-    """
-    return replace(
-        record,
-        line=line,
-        revision=record.revision + 1,
-        messages=record.messages - left + came,
-    )
-
-
-def forgotten(record: SessionRecord, turn: int, *, left: int, title: str | None) -> SessionRecord:
-    """Takes a turn out for good, with all its versions.
-
-    Args:
-        record: The session as it is; no turn is open.
-        turn: The turn's number.
-        left: How many messages go out of view.
-        title: The automatic title from now on: that of the first prompt that is left.
-    """
-    return replace(
-        moved(record, record.line.without(turn), left=left, came=0),
-        title=record.title if record.own_title else title,
-    )
-
-
 def crashed(record: SessionRecord, partial: Partial | None, *, now: datetime) -> Message:
     """The reply row for a turn whose owner died: what was saved of it, or an empty failed one."""
     mark = record.open
@@ -211,6 +180,23 @@ def crashed(record: SessionRecord, partial: Partial | None, *, now: datetime) ->
     )
 
 
+def whole(
+    record: SessionRecord, messages: Sequence[Message], asides: Sequence[Aside]
+) -> Transcript:
+    """All that is kept of a session, in the order in which it is shown and exported."""
+    shown = [message for message in messages if record.line.shows(message)]
+    others = [message for message in messages if not record.line.shows(message)]
+    shown.sort(key=lambda message: message.turn)
+    others.sort(key=lambda message: (message.turn, message.version))
+    return Transcript(
+        session=record.session(),
+        messages=tuple(shown),
+        others=tuple(others),
+        asides=tuple(asides),
+        line=record.line,
+    )
+
+
 def emptied(record: SessionRecord) -> SessionRecord:
     """A reset: all messages gone, and an automatic title with them; the rest is kept."""
     return replace(
@@ -222,6 +208,7 @@ def emptied(record: SessionRecord) -> SessionRecord:
         messages=0,
         open=None,
         family=None,
+        source=None,
         title=record.title if record.own_title else None,
     )
 

@@ -20,7 +20,7 @@ from typing import Any, TypeGuard
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import settings
-from dexto_magic.conversation.history import cell_mark
+from dexto_magic.conversation.places import cell_mark
 from dexto_magic.conversation.session import Session, valid_session_id
 from dexto_magic.errors import InvalidSessionIdError
 from dexto_magic.jupyter.display import is_kernel

@@ -35,6 +35,11 @@ class Row(NamedTuple):
     mode: int
     data: bytes
 
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Row:
+        """The stored form of an attachment."""
+        return cls(MODE_BYTES, data)
+
 
 def encode(value: Any) -> Row:
     """The stored form of a JSON value; ``decode`` gives back an equal one.
@@ -58,19 +63,31 @@ def decode(mode: object, data: object) -> Any:
     Raises:
         StoreCorruptedError: The row is none of ours. A pickle lands here, unread.
     """
-    if not isinstance(data, bytes) or mode not in CODECS:
+    if not isinstance(data, bytes) or mode not in (MODE_JSON, MODE_EXACT):
         raise StoreCorruptedError(
             f"A row of the store is in a form (mode {mode!r}) that this package never writes. It was "
             "not read. Somebody else has written to this store: restore a backup, or set it aside."
         )
-    if mode == MODE_BYTES:
-        return data
     try:
         if mode == MODE_JSON:
             return orjson.loads(data)
         return json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise StoreCorruptedError(f"A row of the store is not valid JSON ({error}).") from error
+
+
+def decode_bytes(mode: object, data: object) -> bytes:
+    """The bytes of an attachment's row.
+
+    Raises:
+        StoreCorruptedError: The row is no attachment.
+    """
+    if not isinstance(data, bytes) or mode != MODE_BYTES:
+        raise StoreCorruptedError(
+            f"An attachment in the store is in a form (mode {mode!r}) that this package never writes. "
+            "It was not read. Somebody else has written to this store: restore a backup."
+        )
+    return data
 
 
 def decode_all(rows: Sequence[tuple[object, object]]) -> list[Any]:

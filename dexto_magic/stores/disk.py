@@ -9,28 +9,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from pathlib import Path
+from typing import TypeVar, Unpack
 
 from dexto_magic.cancellation import settled
-from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal, rows_of
-from dexto_magic.conversation.messages import Message
-from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
-from dexto_magic.errors import StoreError
+from dexto_magic.conversation.history import Signal, rows_of
+from dexto_magic.conversation.messages import Aside, Message
+from dexto_magic.conversation.record import Claim, Partial, SessionChanges, SessionRecord
+from dexto_magic.conversation.session import (
+    Removal,
+    Session,
+    SessionPage,
+    Transcript,
+    TurnChange,
+)
+from dexto_magic.conversation.wire import aside_to_json, message_to_json
+from dexto_magic.errors import SessionError, StoreError
 from dexto_magic.settings import folder
-from dexto_magic.stores.engine import Engine
+from dexto_magic.stores import construction, revision
+from dexto_magic.stores.codec import encode
+from dexto_magic.stores.engine import SIDE_FOLDER, Engine
 from dexto_magic.stores.ledger import Ledger
-from dexto_magic.stores.protocol import Change, Owner, Store
-from dexto_magic.stores.rows import encode, message_to_json, partial_to_json
+from dexto_magic.stores.protocol import Change, Owner, Rows, Store
+from dexto_magic.stores.rows import partial_to_json
+from dexto_magic.stores.waiting import outcome, waiter_of
 
 T = TypeVar("T")
 
 _RECOVERY_PATIENCE = 1.0
 """Seconds that a reader waits for the end of a dead turn to be written before it reads on."""
+
+
+_ATTEMPTS = 3
+"""How often a fork is begun anew because what it comes from lost turns meanwhile."""
 
 
 class DiskStore(Store):
@@ -64,16 +79,23 @@ class DiskStore(Store):
     def location(self) -> str:
         return str(self._home)
 
+    @property
+    def side_folder(self) -> Path | None:
+        return self._home / SIDE_FOLDER
+
+    async def generation(self) -> str:
+        return await self._read(Ledger.generation)
+
     async def open(self) -> None:
         await self._opened(self._mine() or self._begin())
 
     async def close(self) -> None:
         engine, self._engine = self._mine(), None
         if engine is not None:
-            await settled(_waiter(engine.close()))
+            await settled(waiter_of(engine.close()))
 
     async def join(self, label: str) -> Owner:
-        return await _outcome((await self._running()).join(label))
+        return await outcome((await self._running()).join(label))
 
     async def leave(self, owner: Owner) -> None:
         engine = self._mine()
@@ -97,18 +119,39 @@ class DiskStore(Store):
     async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
         return await self._read(lambda ledger: ledger.page(limit=limit, cursor=cursor))
 
-    async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
+    async def transcript(
+        self, session_id: str, *, limit: int | None = None, everything: bool = False
+    ) -> Transcript:
+        if everything:
+            return await self._read_ended(lambda ledger: ledger.everything(session_id))
         return await self._read_ended(lambda ledger: ledger.transcript(session_id, limit=limit))
 
-    async def update(
-        self, session_id: str, *, model: str | None = None, system: str | None = None
-    ) -> Session:
-        return await self._write(
-            lambda ledger: ledger.update(session_id, model=model, system=system)
-        )
+    async def rows(self, sid: str, *, epoch: int = -1, start: int = 0) -> Rows | None:
+        return await self._read(lambda ledger: ledger.rows(sid, epoch=epoch, start=start))
 
-    async def claim(self, session_id: str, message: Message, owner: Owner) -> Claim:
-        return await self._write(lambda ledger: ledger.claim(session_id, message, owner))
+    async def file(self, session_id: str, digest: str) -> bytes | None:
+        return await self._read(lambda ledger: ledger.file(session_id, digest))
+
+    async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
+        return await self._write(lambda ledger: ledger.update(session_id, changes))
+
+    async def rename(self, session_id: str, new_id: str) -> Session:
+        return await self._write(lambda ledger: ledger.rename(session_id, new_id))
+
+    async def claim(
+        self,
+        session_id: str,
+        message: Message,
+        owner: Owner,
+        *,
+        revises: int | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Claim:
+        return await self._write(
+            lambda ledger: ledger.claim(
+                session_id, message, owner, revises=revises, files=files or {}
+            )
+        )
 
     async def save_partial(self, claim: Claim, message: Message) -> None:
         # Replies may be long: they are encoded here, before the transaction that keeps others out.
@@ -120,6 +163,37 @@ class DiskStore(Store):
         replies = rows_of(claim, rows)
         encoded = [encode(message_to_json(reply)) for reply in replies]
         return await self._write(lambda ledger: ledger.settle(claim, replies, encoded))
+
+    async def note(self, session_id: str, aside: Aside) -> Session:
+        row = encode(aside_to_json(aside))
+        return await self._write(lambda ledger: ledger.note(session_id, aside, row))
+
+    async def undo(self, session_id: str) -> TurnChange:
+        return await self._write(lambda ledger: revision.undo(ledger.entries, session_id))
+
+    async def redo(self, session_id: str) -> TurnChange:
+        return await self._write(lambda ledger: revision.redo(ledger.entries, session_id))
+
+    async def forget(self, session_id: str, turn: int) -> Removal:
+        return await self._remove(lambda ledger: revision.forget(ledger.entries, session_id, turn))
+
+    async def fork(self, session_id: str, new_id: str, *, turn: int | None = None) -> Session:
+        engine = await self._running()
+        for _ in range(_ATTEMPTS):
+            session = await construction.forked(engine, session_id, new_id, turn)
+            if session is not None:
+                return session
+        raise SessionError(
+            f"Session {session_id!r} was reset, or turns of it were forgotten, again and again "
+            "while it was forked. Nothing was forked; try again.",
+            session_id=session_id,
+        )
+
+    async def restore(self, transcript: Transcript, *, source: str | None = None) -> Session:
+        return await construction.restored(await self._running(), transcript, source)
+
+    async def restored(self, source: str) -> Session | None:
+        return await self._read(lambda ledger: ledger.restored(source))
 
     async def watch(self, claim: Claim) -> Signal:
         return await self._read(lambda ledger: ledger.signal(claim))
@@ -167,7 +241,7 @@ class DiskStore(Store):
         if engine.is_open:
             return
         engine.waiting += 1
-        waiter = _waiter(engine.opened)
+        waiter = waiter_of(engine.opened)
         try:
             await asyncio.wait([waiter])
             waiter.result()
@@ -177,7 +251,7 @@ class DiskStore(Store):
             if engine.opened.done() or engine.waiting == 1:
                 if self._engine is engine:
                     self._engine = None
-                await settled(_waiter(engine.close()))
+                await settled(waiter_of(engine.close()))
             raise
         finally:
             engine.waiting -= 1
@@ -192,10 +266,10 @@ class DiskStore(Store):
         return engine
 
     async def _read(self, step: Callable[[Ledger], T]) -> T:
-        return await _outcome((await self._running()).read(step))
+        return await outcome((await self._running()).read(step))
 
     async def _write(self, step: Callable[[Ledger], T]) -> T:
-        return await _outcome((await self._running()).write(step))
+        return await outcome((await self._running()).write(step))
 
     async def _read_ended(self, step: Callable[[Ledger], tuple[SessionRecord | None, T]]) -> T:
         """What a step reads of the session whose record it gives, no turn of it left by the dead."""
@@ -203,24 +277,24 @@ class DiskStore(Store):
         def look(ledger: Ledger) -> tuple[T, str | None]:
             record, found = step(ledger)
             with suppress(StoreError):  # reading goes on while nobody can tell
-                if record is not None and ledger.is_abandoned(record):
+                if record is not None and ledger.entries.is_abandoned(record):
                     return found, record.sid
             return found, None
 
         engine = await self._running()
-        found, abandoned = await _outcome(engine.read(look))
+        found, abandoned = await outcome(engine.read(look))
         if abandoned is not None and await _recovered(engine, abandoned):
-            found, _ = await _outcome(engine.read(look))
+            found, _ = await outcome(engine.read(look))
         return found
 
     async def _remove(self, step: Callable[[Ledger], Removal]) -> Removal:
         engine = await self._running()
-        removal = await _outcome(engine.remove(step))
+        removal = await outcome(engine.remove(step))
         # The session or its messages are gone: from here on, nothing may keep that from being told.
         purged: bool | None = None
         try:
             while purged is None:
-                purged = await _outcome(engine.purge())
+                purged = await outcome(engine.purge())
         except StoreError:
             purged = False  # it is tried again later
         except asyncio.CancelledError:
@@ -236,24 +310,6 @@ async def _recovered(engine: Engine, sid: str) -> bool:
     """Whether a dead turn of the session was ended just now, so that it must be read again."""
     try:
         async with asyncio.timeout(_RECOVERY_PATIENCE):
-            return await _outcome(engine.write(lambda ledger: ledger.recover(sid)))
+            return await outcome(engine.write(lambda ledger: ledger.recover(sid)))
     except (TimeoutError, StoreError):
         return False  # reading goes on while nobody can write
-
-
-async def _outcome(future: Future[T]) -> T:
-    """Waits for a job; cancelled, it drops one that has not begun, else waits for it still."""
-    waiter = _waiter(future)
-    try:
-        await asyncio.wait([waiter])
-    except asyncio.CancelledError:
-        if future.cancel():
-            raise
-    return await settled(waiter)
-
-
-def _waiter(future: Future[T]) -> asyncio.Future[T]:
-    """The future for this event loop, which logs no error that nobody waits for any more."""
-    waiter = asyncio.wrap_future(future)
-    waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return waiter

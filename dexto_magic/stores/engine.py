@@ -22,11 +22,14 @@ from dexto_magic.stores.inspection import inspect, is_read_only
 from dexto_magic.stores.ledger import Ledger
 from dexto_magic.stores.locks import Gate, Liveness, is_alive, sweep
 from dexto_magic.stores.protocol import Owner
-from dexto_magic.stores.removal import collect, purge
+from dexto_magic.stores.removal import collect, is_pending, purge
 from dexto_magic.stores.table import Table
 from dexto_magic.stores.threads import Job, Worker, read_each, write_together
 
 T = TypeVar("T")
+
+SIDE_FOLDER = "derived"
+"""The folder, beside the store, of what is derived from it."""
 
 
 class Engine:
@@ -68,6 +71,11 @@ class Engine:
     def is_open(self) -> bool:
         """Whether it was opened."""
         return self.opened.done() and self.opened.exception() is None
+
+    @property
+    def side_folder(self) -> Path:
+        """Where what is derived from the store is kept."""
+        return self._home / SIDE_FOLDER
 
     # -- jobs ------------------------------------------------------------------------------------
 
@@ -139,7 +147,8 @@ class Engine:
             return
         try:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._owners_folder.mkdir(mode=0o700, exist_ok=True)
+            for folder_beside in (self._owners_folder, self.side_folder):
+                folder_beside.mkdir(mode=0o700, exist_ok=True)
             self._gate = Gate(self._home / "gate.lock", timeout=self._timeout)
         except OSError as error:
             raise translation(error, self._home) from error
@@ -154,9 +163,17 @@ class Engine:
                 ledger = self._use(Table(folder, timeout=self._timeout))
                 ledger.initialise()
                 sweep(self._owners_folder)
+                if is_pending(ledger.entries.table):
+                    self._drop_derived()
             # Opening a connection may write, so the reader's is opened in here, too.
             self._reader.submit(Job(ledger.touch)).result()
         self.purge_later()
+
+    def _drop_derived(self) -> None:
+        """Removes what may still hold what was removed from the store: it is made anew from that."""
+        for path in self.side_folder.glob("*"):
+            with suppress(OSError):  # somebody's folder of that name, or not ours to remove
+                path.unlink()
 
     def _use(self, table: Table) -> Ledger:
         self._table = table
@@ -189,9 +206,9 @@ class Engine:
                 self.purge_later()
 
     def _purge(self, table: Table) -> bool | None:
-        if not collect(table):
+        if not collect(table, is_alive=self._is_alive):
             return None
-        self.purge_pending = not purge(table)
+        self.purge_pending = not purge(table, is_alive=self._is_alive)
         return not self.purge_pending
 
     def _purge_all(self) -> None:

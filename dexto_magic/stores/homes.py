@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dexto_magic.stores import rows
+from dexto_magic.stores.codec import encode
 from dexto_magic.stores.keys import home_key, mark_key
 from dexto_magic.stores.table import Table
 
@@ -23,7 +23,7 @@ def sid_at_home(table: Table, notebook: str) -> str | None:
 
 def settle(table: Table, notebook: str, sid: str) -> None:
     """Makes the session the notebook's own, in place of the one before."""
-    table.set(home_key(notebook), rows.encode({"notebook": notebook, "sid": sid}))
+    table.set(home_key(notebook), encode({"notebook": notebook, "sid": sid}))
 
 
 def leave(table: Table, notebook: str) -> None:
@@ -43,10 +43,10 @@ def relearn(table: Table, sid: str, *, before: Sequence[str], after: Sequence[st
         return
     for mark in set(after) - set(before):
         sids = [*_sids(table, mark), sid][-_SESSIONS_OF_A_MARK:]
-        table.set(mark_key(mark), rows.encode({"mark": mark, "sids": sids}))
+        table.set(mark_key(mark), encode({"mark": mark, "sids": sids}))
     for mark in set(before) - set(after):
         if others := [other for other in _sids(table, mark) if other != sid]:
-            table.set(mark_key(mark), rows.encode({"mark": mark, "sids": others}))
+            table.set(mark_key(mark), encode({"mark": mark, "sids": others}))
         else:
             table.delete(mark_key(mark))
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from dexto_magic.errors import StoreCorruptedError, StoreVersionError
+from dexto_magic.stores.codec import decode
 from dexto_magic.stores.faults import DATABASE, is_fault, translation
 from dexto_magic.stores.keys import SCHEMA_KEY, VERSION
-from dexto_magic.stores.rows import decode
 
 _OWN_SCHEMA = {
     "Settings",

@@ -5,12 +5,16 @@
 ``s:<sid>``             the session's record; its row count commits its messages
 ``m:<sid>:<epoch>:<n>`` a message, written once; epoch and n in hexadecimal, of fixed width
 ``p:<sid>``             the running reply so far; gone when the turn ends
-``b:<sid>:<digest>``    an attachment
+``b:<sid>:<digest>``    the bytes of an attachment, once in a session
 ``R`` + use + sid       bytes: the most recently used session last; ``use`` is ever growing
 ``C`` + change + sid    bytes: a session's latest change, numbered throughout the store
 ``f:<hash>``            a notebook's path and the sid of its own session
 ``k:<hash>``            a mark of a notebook, and the sids of the sessions that know it
-``x:<sid>:<epoch>``     rows to collect after a reset or delete; replayed at opening
+``d:<family>:<sid>``    a fork: the family is the sid and epoch of where its first turns were said
+``i:<hash>``            what a session was restored from, and its sid
+``x:<sid>:<epoch>``     rows to collect after a reset or delete, or of a session that is still being
+                        built, and is no more if who builds it dies; replayed at opening
+``x:<sid>:<epoch>:<n>`` something was forgotten: the log is still to be emptied
 ``v:schema``            the store's version, its codecs, its generation, and the oldest version that
                         may open it
 ======================= ========================================================================
@@ -23,8 +27,11 @@ from __future__ import annotations
 
 import hashlib
 
-VERSION = 1
-"""The layout as it is written here; a change that an older version could not read raises it."""
+VERSION = 2
+"""The layout as it is written here; a change that an older version could not read raises it.
+
+2: turns have versions and can be undone (``Line``), rows can be forgotten, sessions be forked.
+"""
 
 SCHEMA_KEY = "v:schema"
 
@@ -52,6 +59,31 @@ def message_key(sid: str, epoch: int, number: int) -> str:
 def partial_key(sid: str) -> str:
     """Where the running reply is."""
     return f"p:{sid}"
+
+
+def file_key(sid: str, digest: str) -> str:
+    """Where the bytes of an attachment are."""
+    return f"b:{sid}:{digest}"
+
+
+def file_range(sid: str) -> tuple[str, str]:
+    """First key, and end, of a session's attachments."""
+    return f"b:{sid}:", f"b:{sid};"
+
+
+def member_key(family: str, sid: str) -> str:
+    """Where a fork is one of its family."""
+    return f"d:{family}:{sid}"
+
+
+def family_range(family: str) -> tuple[str, str]:
+    """First key, and end, of the forks of a family."""
+    return f"d:{family}:", f"d:{family};"
+
+
+def source_key(source: str) -> str:
+    """Where a source leads to the session that was restored from it."""
+    return f"i:{_digest(source)}"
 
 
 def use_key(use: int, sid: str) -> bytes:
@@ -83,6 +115,11 @@ def tombstone_key(sid: str, epoch: int) -> str:
     return f"x:{sid}:{epoch:08x}"
 
 
+def forgotten_key(sid: str, epoch: int, revision: int) -> str:
+    """Where it is marked that rows were forgotten by the step that made a revision."""
+    return f"{tombstone_key(sid, epoch)}:{revision:x}"
+
+
 def removed_range(tombstone: str) -> tuple[str, str]:
     """First key, and end, of the messages that a tombstone stands for."""
     rows = "m" + tombstone.removeprefix("x")
@@ -92,6 +129,11 @@ def removed_range(tombstone: str) -> tuple[str, str]:
 def number_of(key: bytes) -> int:
     """The number in a key of recency or change."""
     return int.from_bytes(key[1:9])
+
+
+def member_of(key: str) -> str:
+    """The sid in the key of a fork."""
+    return key.rpartition(":")[2]
 
 
 def sid_of(key: bytes) -> str:

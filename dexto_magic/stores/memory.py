@@ -8,22 +8,30 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias, Unpack
 
-from dexto_magic.conversation import history
-from dexto_magic.conversation.history import Claim, Partial, SessionRecord, Signal
-from dexto_magic.conversation.messages import Message, new_id
+from dexto_magic.conversation import descent, history, places, revision
+from dexto_magic.conversation.history import Signal
+from dexto_magic.conversation.line import Line, Step
+from dexto_magic.conversation.messages import Aside, Message, new_id
+from dexto_magic.conversation.record import Claim, Partial, SessionChanges, SessionRecord
 from dexto_magic.conversation.session import (
     Removal,
     Session,
     SessionPage,
     Transcript,
+    TurnChange,
     not_found,
     taken,
 )
-from dexto_magic.stores.protocol import Change, Owner, Store
+from dexto_magic.stores.protocol import Change, Owner, Rows, Store
+
+_Row: TypeAlias = Message | Aside | None
+"""What is written in a session; ``None`` in place of what was forgotten."""
 
 
 class MemoryStore(Store):
@@ -39,17 +47,26 @@ class MemoryStore(Store):
         self._now = now
         self._sids: dict[str, str] = {}
         self._records: dict[str, SessionRecord] = {}
-        self._rows: dict[str, list[Message]] = {}
+        self._rows: dict[str, list[_Row]] = {}
+        self._files: dict[str, dict[str, bytes]] = {}
+        self._generation = new_id("gen")
         self._partials: dict[str, Partial] = {}
         self._homes: dict[str, str] = {}
         self._owners: set[str] = set()
-        self._uses: dict[str, int] = {}
+        self._uses: dict[str, tuple[float, str]] = {}
         self._changes: dict[str, int] = {}
         self._steps = itertools.count(1)
 
     @property
     def location(self) -> str:
         return "memory"
+
+    @property
+    def side_folder(self) -> Path | None:
+        return None
+
+    async def generation(self) -> str:
+        return self._generation
 
     async def open(self) -> None:
         pass
@@ -68,15 +85,12 @@ class MemoryStore(Store):
     async def create(
         self, session_id: str, *, model: str | None = None, system: str | None = None
     ) -> Session:
-        if session_id in self._sids:
-            raise taken(session_id)
+        self._refuse_taken(session_id)
         now = self._now()
         record = SessionRecord(
-            sid=new_id("s"), id=session_id, created_at=now, used_at=now, model=model, system=system
+            sid=_new_sid(), id=session_id, created_at=now, used_at=now, model=model, system=system
         )
-        self._sids[session_id] = record.sid
-        self._rows[record.sid] = []
-        return self._put(record, used=True)
+        return self._add(record, [], {})
 
     async def get(self, session_id: str) -> Session | None:
         if session_id not in self._sids:
@@ -86,36 +100,82 @@ class MemoryStore(Store):
     async def list(self, *, limit: int, cursor: str | None = None) -> SessionPage:
         if limit == 0:
             return SessionPage(sessions=(), cursor=cursor)
-        before = math.inf if cursor is None else int(cursor, 16)
-        older = [sid for sid in self._newest_first() if self._uses[sid] < before]
+        older = self._newest_first()
+        if cursor is not None:
+            use, _, sid = bytes.fromhex(cursor).decode().partition(" ")
+            older = [other for other in older if self._uses[other] < (float(use), sid)]
         page = older[:limit]
+        last = self._uses[page[-1]] if len(older) > limit else None
         return SessionPage(
             sessions=tuple(self._records[sid].session() for sid in page),
-            cursor=f"{self._uses[page[-1]]:016x}" if len(older) > limit else None,
+            cursor=None if last is None else f"{last[0]!r} {last[1]}".encode().hex(),
         )
 
-    async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
+    async def transcript(
+        self, session_id: str, *, limit: int | None = None, everything: bool = False
+    ) -> Transcript:
         record = self._recovered(self._record(session_id))
-        messages = [row for row in self._rows[record.sid] if record.shows(row)]
-        return Transcript(
+        whole = history.whole(record, self._messages(record), self._asides(record))
+        if everything:
+            return whole
+        messages = whole.messages
+        newest = messages if limit is None else messages[max(0, len(messages) - limit) :]
+        return Transcript(session=whole.session, messages=newest)
+
+    async def rows(self, sid: str, *, epoch: int = -1, start: int = 0) -> Rows | None:
+        record = self._records.get(sid)
+        if record is None:
+            return None
+        first = start if epoch == record.epoch else 0
+        rows = self._rows[sid]
+        return Rows(
             session=record.session(),
-            messages=tuple(messages if limit is None else messages[len(messages) - limit :]),
+            epoch=record.epoch,
+            line=record.line,
+            start=first,
+            end=len(rows),
+            messages=tuple(row for row in rows[first:] if isinstance(row, Message)),
         )
 
-    async def update(
-        self, session_id: str, *, model: str | None = None, system: str | None = None
-    ) -> Session:
-        record = self._record(session_id)
-        return self._put(history.updated(record, model=model, system=system))
+    async def file(self, session_id: str, digest: str) -> bytes | None:
+        return self._files[self._record(session_id).sid].get(digest)
 
-    async def claim(self, session_id: str, message: Message, owner: Owner) -> Claim:
-        record = self._recovered(self._record(session_id))
-        if record.open is not None:
-            raise history.busy(record)
+    async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
+        return self._put(history.updated(self._record(session_id), changes))
+
+    async def rename(self, session_id: str, new_id: str) -> Session:
+        record = self._record(session_id)
+        if new_id == session_id:
+            return record.session()
+        self._refuse_taken(new_id)
+        del self._sids[session_id]
+        self._sids[new_id] = record.sid
+        for relative in self._relatives(record):
+            if relative.parent == record.sid:
+                self._put(replace(relative, forked_from=new_id))
+        return self._put(replace(record, id=new_id))
+
+    async def claim(
+        self,
+        session_id: str,
+        message: Message,
+        owner: Owner,
+        *,
+        revises: int | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Claim:
+        before = self._idle(session_id)
         record, claim = history.opened(
-            record, message, owner=owner.id, holder=owner.holder, now=self._now()
+            before,
+            message,
+            owner=owner.id,
+            holder=owner.holder,
+            now=self._now(),
+            revises=revises,
+            hides=0 if revises is None else len(self._in_view(before, before.line, revises)),
         )
         self._rows[record.sid].append(claim.message)
+        self._files[record.sid].update(files or {})
         self._put(record, used=True)
         return claim
 
@@ -132,6 +192,110 @@ class MemoryStore(Store):
         self._rows[record.sid].extend(replies)
         return self._put(history.settled(record, replies, now=self._now()), used=True)
 
+    async def note(self, session_id: str, aside: Aside) -> Session:
+        record = self._record(session_id)
+        self._rows[record.sid].append(aside)
+        return self._put(history.noted(record, aside))
+
+    async def undo(self, session_id: str) -> TurnChange:
+        return self._moved(session_id, "undo", Line.undo)
+
+    async def redo(self, session_id: str) -> TurnChange:
+        return self._moved(session_id, "redo", Line.redo)
+
+    def _moved(
+        self, session_id: str, verb: str, move: Callable[[Line], tuple[Line, Step] | None]
+    ) -> TurnChange:
+        record = self._idle(session_id)
+        line, step = revision.checked_move(record, verb, move(record.line))
+        left = self._in_view(record, record.line, step.turn)
+        came = self._in_view(record, line, step.turn)
+        session = self._put(revision.moved(record, line, left=left, came=came))
+        return revision.turn_change(session, line, step, came or left)
+
+    async def forget(self, session_id: str, turn: int) -> Removal:
+        record = self._idle(session_id)
+        messages = [message for message in self._messages(record) if message.turn == turn]
+        revision.check_kept(record, turn, messages)
+        ids = {message.id for message in messages}
+        holders = [
+            relative.id
+            for relative in self._relatives(record)
+            if not ids.isdisjoint(message.id for message in self._messages(relative))
+        ]
+        self._rows[record.sid] = [
+            None
+            if row is None or row in messages or (isinstance(row, Aside) and row.turn >= turn)
+            else row
+            for row in self._rows[record.sid]
+        ]
+        others = self._messages(record)
+        kept = {attachment.digest for message in others for attachment in message.attachments}
+        for message in messages:
+            for attachment in message.attachments:
+                if attachment.digest not in kept:
+                    self._files[record.sid].pop(attachment.digest, None)
+        self._put(
+            revision.forgotten(
+                record,
+                turn,
+                left=list(filter(record.line.shows, messages)),
+                others=others,
+                asides=self._asides(record),
+            )
+        )
+        return Removal(
+            session_id=session_id,
+            deleted=False,
+            turn=turn,
+            message_count=len(messages),
+            notebooks=record.notebooks,
+            forks=tuple(holders),
+            purge_pending=False,
+        )
+
+    async def fork(self, session_id: str, new_id: str, *, turn: int | None = None) -> Session:
+        parent = self._record(session_id)
+        self._refuse_taken(new_id)
+        committed = replace(parent, line=parent.committed)
+        if turn is not None:
+            history.check_turn(committed, turn)
+        line = committed.line.up_to(committed.line.end if turn is None else turn)
+        shown = sorted(filter(line.shows, self._messages(parent)), key=lambda row: row.turn)
+        summaries = [aside for aside in self._asides(parent) if descent.inherits(line, aside)]
+        record = descent.forked(
+            parent,
+            sid=_new_sid(),
+            name=new_id,
+            line=line,
+            rows=len(shown) + len(summaries),
+            messages=len(shown),
+            now=self._now(),
+        )
+        digests = {attachment.digest for message in shown for attachment in message.attachments}
+        files = {
+            digest: content
+            for digest, content in self._files[parent.sid].items()
+            if digest in digests
+        }
+        return self._add(record, [*shown, *summaries], files)
+
+    async def restore(self, transcript: Transcript, *, source: str | None = None) -> Session:
+        self._refuse_taken(transcript.session.id)
+        record = descent.restored(
+            transcript, sid=_new_sid(), name=transcript.session.id, source=source
+        )
+        home = transcript.session.home
+        if home is not None and home not in self._homes:
+            self._homes[home] = record.sid
+            record = replace(record, home=home)
+        rows: Sequence[_Row] = [*transcript.others, *transcript.messages, *transcript.asides]
+        return self._add(record, rows, transcript.files, back=True)
+
+    async def restored(self, source: str) -> Session | None:
+        found = (record for record in self._records.values() if record.source == source)
+        return next((record.session() for record in found), None)
+
     async def watch(self, claim: Claim) -> Signal:
         return history.signal(self._records.get(claim.sid), claim)
 
@@ -144,21 +308,23 @@ class MemoryStore(Store):
 
     async def reset(self, session_id: str) -> Removal:
         record = self._record(session_id)
-        self._rows[record.sid] = []
+        removal = self._removal(record, deleted=False)
+        self._rows[record.sid], self._files[record.sid] = [], {}
         self._partials.pop(record.sid, None)
         self._put(history.emptied(record))
-        return self._removal(record, deleted=False)
+        return removal
 
     async def delete(self, session_id: str) -> Removal:
         record = self._record(session_id)
-        for kept in (self._records, self._rows):
+        removal = self._removal(record, deleted=True)
+        for kept in (self._records, self._rows, self._files):
             del kept[record.sid]
         self._partials.pop(record.sid, None)
         del self._sids[session_id]
         del self._uses[record.sid]
         self._homes = {path: sid for path, sid in self._homes.items() if sid != record.sid}
         self._changed(record.sid)
-        return self._removal(record, deleted=True)
+        return removal
 
     async def changes(self, since: int, *, limit: int) -> Sequence[Change]:
         newer = sorted((number, sid) for sid, number in self._changes.items() if number > since)
@@ -175,11 +341,11 @@ class MemoryStore(Store):
         record = self._record(session_id)
         before = self._homes.get(notebook)
         if before is not None and before != record.sid:
-            self._put(history.homeless(self._records[before], marks))
+            self._put(places.homeless(self._records[before], marks))
         if record.home is not None:
             del self._homes[record.home]
         self._homes[notebook] = record.sid
-        return self._put(history.at_home(record, notebook, marks))
+        return self._put(places.at_home(record, notebook, marks))
 
     async def home_session(self, notebook: str) -> Session | None:
         sid = self._homes.get(notebook)
@@ -199,6 +365,29 @@ class MemoryStore(Store):
             raise not_found(session_id)
         return self._records[sid]
 
+    def _idle(self, session_id: str) -> SessionRecord:
+        record = self._recovered(self._record(session_id))
+        if record.open is not None:
+            raise history.busy(record)
+        return record
+
+    def _refuse_taken(self, session_id: str) -> None:
+        if session_id in self._sids:
+            raise taken(session_id)
+
+    def _messages(self, record: SessionRecord) -> Sequence[Message]:
+        return [row for row in self._rows[record.sid] if isinstance(row, Message)]
+
+    def _asides(self, record: SessionRecord) -> Sequence[Aside]:
+        return [row for row in self._rows[record.sid] if isinstance(row, Aside)]
+
+    def _in_view(self, record: SessionRecord, line: Line, turn: int) -> Sequence[Message]:
+        return [m for m in self._messages(record) if m.turn == turn and line.shows(m)]
+
+    def _relatives(self, record: SessionRecord) -> Sequence[SessionRecord]:
+        others = (other for other in self._records.values() if other.sid != record.sid)
+        return [other for other in others if other.kin == record.kin]
+
     def _recovered(self, record: SessionRecord) -> SessionRecord:
         if record.open is None or record.open.owner in self._owners:
             return record
@@ -208,10 +397,28 @@ class MemoryStore(Store):
         self._put(history.settled(record, [row], now=record.used_at))
         return self._records[record.sid]
 
-    def _put(self, record: SessionRecord, *, used: bool = False) -> Session:
+    def _add(
+        self,
+        record: SessionRecord,
+        rows: Sequence[_Row],
+        files: Mapping[str, bytes],
+        *,
+        back: bool = False,
+    ) -> Session:
+        self._sids[record.id] = record.sid
+        self._rows[record.sid] = list(rows)
+        self._files[record.sid] = dict(files)
+        return self._put(record, used=True, back=back)
+
+    def _put(self, record: SessionRecord, *, used: bool = False, back: bool = False) -> Session:
         self._records[record.sid] = record
         if used:
-            self._uses[record.sid] = next(self._steps)
+            use = record.used_at.timestamp()
+            latest = max(self._uses.values(), default=(0.0, ""))[0]
+            self._uses[record.sid] = (
+                use if back else max(use, math.nextafter(latest, math.inf)),
+                record.sid,
+            )
         self._changed(record.sid)
         return record.session()
 
@@ -227,5 +434,10 @@ class MemoryStore(Store):
             deleted=deleted,
             message_count=record.messages,
             notebooks=record.notebooks,
+            forks=tuple(other.id for other in self._relatives(record)) if record.rows else (),
             purge_pending=False,
         )
+
+
+def _new_sid() -> str:
+    return new_id("s")

@@ -6,13 +6,22 @@ every implementation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Unpack
 
-from dexto_magic.conversation.history import Claim, Signal
-from dexto_magic.conversation.messages import Message
-from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+from dexto_magic.conversation.history import Signal
+from dexto_magic.conversation.line import Line
+from dexto_magic.conversation.messages import Aside, Message
+from dexto_magic.conversation.record import Claim, SessionChanges
+from dexto_magic.conversation.session import (
+    Removal,
+    Session,
+    SessionPage,
+    Transcript,
+    TurnChange,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,27 @@ class Change:
     session_id: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The messages of a session from some row on, those out of view too, in the order written.
+
+    Attributes:
+        session: The session.
+        epoch: Counts its resets: rows of another epoch are none of these.
+        line: Which turns are in view.
+        start: The row from which on.
+        end: How many rows there are; where the next reading starts.
+        messages: The messages among them.
+    """
+
+    session: Session
+    epoch: int
+    line: Line
+    start: int
+    end: int
+    messages: tuple[Message, ...]
+
+
 class Store(Protocol):
     """A durable home of sessions.
 
@@ -54,6 +84,15 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """Where it is, for people: a path, or ``"memory"``."""
+        ...
+
+    @property
+    def side_folder(self) -> Path | None:
+        """Where what is derived from it may be kept, or ``None`` for nowhere but in memory."""
+        ...
+
+    async def generation(self) -> str:
+        """What tells it from any other store, and from itself before it was restored."""
         ...
 
     async def open(self) -> None:
@@ -99,8 +138,12 @@ class Store(Protocol):
         """
         ...
 
-    async def transcript(self, session_id: str, *, limit: int | None = None) -> Transcript:
+    async def transcript(
+        self, session_id: str, *, limit: int | None = None, everything: bool = False
+    ) -> Transcript:
         """The messages in view, in order, or the newest ``limit`` of them.
+
+        With ``everything``, also those that are not in view, asides, and the line.
 
         A turn whose owner died is ended first, with what was saved of it. That is no use of the
         session: it stays where it is among the others.
@@ -110,24 +153,57 @@ class Store(Protocol):
         """
         ...
 
-    async def update(
-        self, session_id: str, *, model: str | None = None, system: str | None = None
-    ) -> Session:
-        """Changes what is given; an empty string takes the session's own value away.
+    async def rows(self, sid: str, *, epoch: int = -1, start: int = 0) -> Rows | None:
+        """What was written in a session since a row, or ``None`` if there is none of that sid.
+
+        Args:
+            sid: The store's own name for the session, as in ``Change``.
+            epoch: The epoch that ``start`` is of; from the first row on if another has begun.
+            start: The row to begin with.
+        """
+        ...
+
+    async def file(self, session_id: str, digest: str) -> bytes | None:
+        """The bytes of an attachment, or ``None`` if they are not kept.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
         ...
 
-    async def claim(self, session_id: str, message: Message, owner: Owner) -> Claim:
+    async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
+        """Changes what is given; an empty string or 0 takes the session's own value away.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def claim(
+        self,
+        session_id: str,
+        message: Message,
+        owner: Owner,
+        *,
+        revises: int | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Claim:
         """Opens a turn: its user message is written and the session marked as the owner's.
 
         A turn whose owner died is ended first.
 
+        Args:
+            session_id: The session's name.
+            message: The user message.
+            owner: Who runs the turn.
+            revises: The number of the turn in view that this is a new version of; ``None`` for a
+                new turn at the end.
+            files: The bytes of the message's attachments, by digest.
+
         Raises:
             SessionNotFoundError: There is no such session.
             SessionBusyError: A live owner runs a turn of it.
+            SessionError: The turn to be revised is not in view.
         """
         ...
 
@@ -142,6 +218,8 @@ class Store(Protocol):
 
     async def settle(self, claim: Claim, rows: Sequence[Message]) -> Session:
         """Ends the turn with the rows that follow its user message, all of them or none.
+
+        Where it was a new version of a turn and failed, the version before is in view again.
 
         Raises:
             SessionNotFoundError: The session was deleted meanwhile.
@@ -159,6 +237,83 @@ class Store(Protocol):
         Raises:
             SessionNotFoundError: There is no such session.
         """
+        ...
+
+    async def note(self, session_id: str, aside: Aside) -> Session:
+        """Keeps a summary or a title; the session's tokens count it. A running turn goes on.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        ...
+
+    async def undo(self, session_id: str) -> TurnChange:
+        """Takes the last turn out of view, or brings its version before back.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionBusyError: A live owner runs a turn of it.
+            SessionError: There is nothing to undo.
+        """
+        ...
+
+    async def redo(self, session_id: str) -> TurnChange:
+        """Takes the last undo back.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionBusyError: A live owner runs a turn of it.
+            SessionError: There is nothing to redo.
+        """
+        ...
+
+    async def forget(self, session_id: str, turn: int) -> Removal:
+        """Takes a turn away: its versions, its attachments, and the summaries made of it.
+
+        The turns after it keep their numbers.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionBusyError: A live owner runs a turn of it.
+            SessionError: There is no such turn.
+        """
+        ...
+
+    async def fork(self, session_id: str, new_id: str, *, turn: int | None = None) -> Session:
+        """A new session with what another has in view, up to a turn; a running one is left out.
+
+        It is there whole or not at all, however long it is.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The new name is taken.
+            SessionError: The turn is not in view.
+        """
+        ...
+
+    async def rename(self, session_id: str, new_id: str) -> Session:
+        """Gives a session another name; a running turn goes on.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The new name is taken.
+        """
+        ...
+
+    async def restore(self, transcript: Transcript, *, source: str | None = None) -> Session:
+        """A new session from a transcript, under its name, times and all; whole or not at all.
+
+        Args:
+            transcript: The session, messages numbered by turn in order.
+            source: What it comes from, by which ``restored`` finds it again.
+
+        Raises:
+            SessionExistsError: The name is taken.
+        """
+        ...
+
+    async def restored(self, source: str) -> Session | None:
+        """The session that was restored from a source and still holds it, or ``None``."""
         ...
 
     async def reset(self, session_id: str) -> Removal:

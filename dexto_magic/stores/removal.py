@@ -1,51 +1,91 @@
-"""What happens to the rows of a session that was reset or deleted.
+"""What happens to the rows of a session that was reset or deleted, or never came to be.
 
 In the transaction that takes them out of sight they only get a tombstone, so that it is as quick
 for a long session as for a short one. They are collected afterwards, some at a time, and last the
 write-ahead log is emptied. A tombstone goes when no byte is left, so what is cut short anywhere is
 finished at the next opening.
+
+A session that is built in several transactions has one until the last, with the name of who builds
+it: its rows are collected if that one dies.
 """
 
 from __future__ import annotations
 
-from dexto_magic.conversation.history import SessionRecord
-from dexto_magic.stores import rows
-from dexto_magic.stores.keys import TOMBSTONES, removed_range, tombstone_key
+from collections.abc import Callable
+from typing import Any
+
+from dexto_magic.conversation.record import SessionRecord
+from dexto_magic.stores.codec import encode
+from dexto_magic.stores.keys import (
+    TOMBSTONES,
+    file_range,
+    forgotten_key,
+    removed_range,
+    tombstone_key,
+)
 from dexto_magic.stores.table import Table
 
 _AT_ONCE = 2000
 """Rows that one transaction takes away."""
 
+_ALL = 2**31
+
 
 def condemn(table: Table, record: SessionRecord) -> None:
     """Leaves a tombstone for the rows of the record's epoch; a step of the caller's transaction.
 
-    Also where there are none: the record itself holds text, which must leave the log, too.
+    Also where there are none: the record itself holds text, which must leave the log, too. The
+    attachments go at once, as a new epoch may have the same.
     """
-    key = tombstone_key(record.sid, record.epoch)
-    table.add(key, rows.encode(record.rows))
+    table.add(tombstone_key(record.sid, record.epoch), encode(record.rows))
+    table.delete_range(*file_range(record.sid), limit=_ALL)
 
 
-def collect(table: Table) -> bool:
+def condemn_forgotten(table: Table, record: SessionRecord) -> None:
+    """Leaves a mark that rows were forgotten by the step that made the record's revision."""
+    table.add(forgotten_key(record.sid, record.epoch, record.revision), encode(0))
+
+
+def begin_building(table: Table, sid: str, owner_id: str) -> None:
+    """Leaves a tombstone for the rows of a session that an owner is about to build."""
+    table.add(tombstone_key(sid, 0), encode({"owner": owner_id}))
+
+
+def end_building(table: Table, sid: str) -> None:
+    """The session is there: its rows are not to be collected any more."""
+    table.delete(tombstone_key(sid, 0))
+
+
+def is_building(table: Table, sid: str) -> bool:
+    """Whether the session's rows are not collected, for all that is known."""
+    return table.get(tombstone_key(sid, 0)) is not None
+
+
+def is_pending(table: Table) -> bool:
+    """Whether anything that was removed may still be in a file of the store."""
+    return bool(table.keys(*TOMBSTONES, limit=1))
+
+
+def collect(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
     """Takes some of the condemned rows away, in a transaction of its own.
 
     Returns:
         Whether there was nothing left to take.
     """
-    for tombstone in table.keys(*TOMBSTONES, limit=_AT_ONCE):
+    for tombstone in _condemned(table, is_alive):
         with table.transaction():
             if table.delete_range(*removed_range(tombstone), limit=_AT_ONCE):
                 return False
     return True
 
 
-def purge(table: Table) -> bool:
+def purge(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
     """After ``collect``: empties the log, and if that worked removes the tombstones.
 
     Returns:
         Whether nothing of what was removed is in any file of the store.
     """
-    tombstones = table.keys(*TOMBSTONES, limit=_AT_ONCE)
+    tombstones = _condemned(table, is_alive)
     if not tombstones:
         return True
     if not table.purge_log():
@@ -54,3 +94,12 @@ def purge(table: Table) -> bool:
         for key in tombstones:
             table.delete(key)
     return len(tombstones) < _AT_ONCE
+
+
+def _condemned(table: Table, is_alive: Callable[[str], bool]) -> list[str]:
+    keys = table.keys(*TOMBSTONES, limit=_AT_ONCE)
+    return [key for key in keys if not _is_of_the_living(table.get(key), is_alive)]
+
+
+def _is_of_the_living(value: Any, is_alive: Callable[[str], bool]) -> bool:
+    return isinstance(value, dict) and is_alive(value["owner"])

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dexto_magic.conversation import wire
-from dexto_magic.conversation.history import OpenTurn, Partial, SessionRecord
 from dexto_magic.conversation.messages import Aside, Message
+from dexto_magic.conversation.record import OpenTurn, Partial, SessionRecord
 from dexto_magic.conversation.wire import (
     ASIDES,
     MESSAGES,

@@ -21,9 +21,9 @@ from typing import Any, Final, TypeAlias
 import diskcache
 
 from dexto_magic.errors import StoreCorruptedError, StoreError
+from dexto_magic.stores.codec import Row, decode, decode_all
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
 from dexto_magic.stores.inspection import ReadOnlyCache
-from dexto_magic.stores.rows import Row, decode, decode_all
 
 Key: TypeAlias = str | bytes
 
@@ -53,7 +53,7 @@ _PURGE_WAIT_MS = 200
 
 
 class _Disk(diskcache.Disk):  # type: ignore[misc]  # diskcache publishes no types
-    """Rows as ``rows.encode`` made them: no pickles, no files."""
+    """Rows as ``codec.encode`` made them: no pickles, no files."""
 
     def __init__(self, directory: str, **_: object) -> None:
         super().__init__(directory)
@@ -185,6 +185,24 @@ class Table:
         """A row, new or in place of the old one, inside a transaction."""
         self._cache.set(key, row)
 
+    def copy(self, first: str, end: str, *, prefix: str, number: int) -> None:
+        """Adds copies of the rows from ``first`` up to ``end``, inside a transaction.
+
+        Args:
+            first: The first key.
+            end: The key that is not copied any more.
+            prefix: What the new keys begin with.
+            number: What follows in the first of them, counted up from there, as 12 hexadecimals.
+        """
+        self._cache._sql(
+            "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag,"
+            " size, mode, filename, value)"
+            " SELECT ? || printf('%012x', ? - 1 + row_number() OVER (ORDER BY key)), raw,"
+            " store_time, expire_time, access_time, access_count, tag, size, mode, filename, value"
+            " FROM Cache WHERE key >= ? AND key < ? AND raw = 1 ORDER BY key",
+            (prefix, number, first, end),
+        )
+
     def move(self, old: Key, new: Key) -> bool:
         """Gives a row another key, inside a transaction; whether there was such a row."""
         cursor = self._cache._sql("UPDATE Cache SET key = ? WHERE key = ? AND raw = 1", (new, old))
@@ -205,11 +223,16 @@ class Table:
 
     def get(self, key: Key) -> Any:
         """The value of a row, or ``None``."""
+        row = self.get_row(key)
+        return None if row is None else decode(row.mode, row.data)
+
+    def get_row(self, key: Key) -> Row | None:
+        """A row as it is stored, or ``None``."""
         with self.translated():
             rows = self._cache._sql(
                 "SELECT mode, value FROM Cache WHERE key = ? AND raw = 1", (key,)
             ).fetchall()
-            return decode(*rows[0]) if rows else None
+            return Row(*rows[0]) if rows else None
 
     def get_range(self, first: Key, end: Key) -> list[tuple[str, Any]]:
         """Keys and values from ``first`` up to ``end``, in order, fetched whole.

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 import diskcache
 import pytest
 
-from dexto_magic.conversation.history import KNOWN_MARKS
+from dexto_magic.conversation.places import KNOWN_MARKS
 from dexto_magic.errors import (
     SessionBusyError,
     SessionExistsError,
