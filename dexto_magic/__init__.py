@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dexto_magic.agent import AsyncDextoAgent
+    from dexto_magic.blocking_stream import BlockingReplyStream
     from dexto_magic.conversation.history import Claim
     from dexto_magic.conversation.messages import (
         Attachment,
@@ -73,10 +74,11 @@ if TYPE_CHECKING:
     from dexto_magic.stores.disk import DiskStore
     from dexto_magic.stores.memory import MemoryStore
     from dexto_magic.stores.protocol import Change, Owner, Store
-    from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent
+    from dexto_magic.sync_agent import DextoAgent
 
 _HOMES = {
     "agent": ["AsyncDextoAgent"],
+    "blocking_stream": ["BlockingReplyStream"],
     "conversation.history": ["Claim"],
     "conversation.messages": [
         "Attachment",
@@ -123,7 +125,7 @@ _HOMES = {
     "stores.disk": ["DiskStore"],
     "stores.memory": ["MemoryStore"],
     "stores.protocol": ["Change", "Owner", "Store"],
-    "sync_agent": ["BlockingReplyStream", "DextoAgent"],
+    "sync_agent": ["DextoAgent"],
 }
 
 __all__ = [

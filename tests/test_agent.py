@@ -563,35 +563,6 @@ async def test_a_stream_that_nobody_holds_any_more_ends(server, tmp_path):
         assert (await history(agent, "eda"))[1].endswith("[stopped: cancelled]")
 
 
-def test_a_blocking_stream_that_nobody_holds_any_more_ends(server, tmp_path):
-    server.script(silent("The beginning"))
-    with DextoAgent(at(server), store=tmp_path) as agent:
-        agent.create_session("eda")
-        stream = agent.stream("one", "eda")
-        assert next(iter(stream)) == "The beginning"
-        del stream
-        gc.collect()
-        server.wait_for_disconnect()
-        agent.generate("two", "eda", wait=10)
-        first = agent.get_session_history("eda")[1]
-        assert (first.content, first.reason) == ("The beginning", "cancelled")
-
-
-def test_a_blocking_stream_can_be_left_and_read_again(server, tmp_path):
-    server.script(text("one ", "two"))
-    with DextoAgent(at(server), store=tmp_path) as agent:
-        agent.create_session("eda")
-        with agent.stream("count", "eda") as stream:
-            assert list(stream) == ["one ", "two"]
-            assert list(stream) == []
-            assert stream.finish().content == stream.reply.content == "one two"
-        server.script(silent("The beginning"))
-        with agent.stream("again", "eda") as stream:
-            for _ in stream:
-                break
-        assert agent.get_session_history("eda")[-1].reason == "cancelled"
-
-
 async def test_a_reset_or_delete_elsewhere_ends_a_turn_and_the_caller_is_told(
     agent, server, tmp_path
 ):
