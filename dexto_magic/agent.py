@@ -35,8 +35,9 @@ from dexto_magic.conversation.session import (
 from dexto_magic.errors import SessionExistsError
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
 from dexto_magic.membership import Membership
+from dexto_magic.prompts import Prompt, TurnOptions
 from dexto_magic.reply_stream import ReplyStream
-from dexto_magic.running import Prompt, TurnHost, TurnOptions, TurnRun
+from dexto_magic.running import TurnHost, TurnRun
 from dexto_magic.settings import Settings
 from dexto_magic.stores.protocol import Store
 from dexto_magic.unsaved import UnsavedReplies

@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from dexto_magic.conversation.history import Claim, rows_of
-from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
+from dexto_magic.conversation.messages import JSON, Message, Reply, new_id
 from dexto_magic.conversation.session import Session
 from dexto_magic.conversation.window import request_messages
 from dexto_magic.errors import (
@@ -37,6 +37,7 @@ from dexto_magic.llm.protocol import (
     ReasoningDelta,
     TextDelta,
 )
+from dexto_magic.prompts import Prompt
 from dexto_magic.stores.protocol import Owner, Store
 from dexto_magic.turns import Question, RunningTurn
 from dexto_magic.unsaved import UnsavedReplies
@@ -48,46 +49,6 @@ TurnEvent: TypeAlias = TextDelta | ReasoningDelta | Notice
 
 _RETRY_SECONDS = 0.2
 """How often a turn that waits for another one tries again."""
-
-
-class TurnOptions(TypedDict, total=False):
-    """How one turn differs from the others; ``generate`` and ``stream`` take these by name."""
-
-    model: str | None
-    """A model for this turn only, as ``"provider:model"``; else the session's or the agent's."""
-
-    system: str | None
-    """A system prompt for this turn only; else the session's or the agent's."""
-
-    options: Mapping[str, JSON]
-    """Request options for this turn, as the provider documents them, such as ``temperature``."""
-
-    stream: bool
-    """Whether to ask for the reply in pieces, as is usual; not every server can."""
-
-    wait: float
-    """Seconds to wait for a turn of the session that is running already; 0 unless given."""
-
-    note: str | None
-    """Something that the model should know for this turn only; it is not stored."""
-
-    origin: Origin | None
-    """Where the message was typed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """What is asked, and how; see ``TurnOptions``."""
-
-    session_id: str
-    text: str
-    model: str | None = None
-    system: str | None = None
-    options: Mapping[str, JSON] = field(default_factory=dict)
-    stream: bool = True
-    wait: float = 0.0
-    note: str | None = None
-    origin: Origin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

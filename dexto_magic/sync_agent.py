@@ -21,8 +21,8 @@ from dexto_magic.background import BackgroundLoop
 from dexto_magic.blocking_stream import BlockingReplyStream
 from dexto_magic.errors import DextoError
 from dexto_magic.llm.providers import LLMConfig
+from dexto_magic.prompts import TurnOptions
 from dexto_magic.reply_stream import ReplyStream
-from dexto_magic.running import TurnOptions
 from dexto_magic.stores.protocol import Store
 
 P = ParamSpec("P")
