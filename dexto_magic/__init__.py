@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dexto_magic.agent import AsyncDextoAgent
+    from dexto_magic.blocking_stream import BlockingReplyStream
     from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
         Aside,
@@ -81,10 +82,11 @@ if TYPE_CHECKING:
     from dexto_magic.stores.disk import DiskStore
     from dexto_magic.stores.memory import MemoryStore
     from dexto_magic.stores.protocol import Change, Owner, Rows, Store
-    from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent
+    from dexto_magic.sync_agent import DextoAgent
 
 _HOMES = {
     "agent": ["AsyncDextoAgent"],
+    "blocking_stream": ["BlockingReplyStream"],
     "conversation.line": ["Line", "Step"],
     "conversation.messages": [
         "Aside",
@@ -133,7 +135,7 @@ _HOMES = {
     "stores.disk": ["DiskStore"],
     "stores.memory": ["MemoryStore"],
     "stores.protocol": ["Change", "Owner", "Rows", "Store"],
-    "sync_agent": ["BlockingReplyStream", "DextoAgent"],
+    "sync_agent": ["DextoAgent"],
 }
 
 __all__ = [

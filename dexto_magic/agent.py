@@ -35,10 +35,12 @@ from dexto_magic.conversation.session import (
 from dexto_magic.errors import SessionExistsError
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
 from dexto_magic.membership import Membership
+from dexto_magic.prompts import Prompt, TurnOptions
 from dexto_magic.reply_stream import ReplyStream
-from dexto_magic.running import Prompt, TurnHost, TurnOptions, TurnRun, settle_unsaved
+from dexto_magic.running import TurnHost, TurnRun
 from dexto_magic.settings import Settings
 from dexto_magic.stores.protocol import Store
+from dexto_magic.unsaved import UnsavedReplies
 
 _PAGE = 500
 
@@ -90,6 +92,7 @@ class AsyncDextoAgent:
             owner=self._membership.owner,
             model=self._models.answering,
             system=self._system,
+            unsaved=UnsavedReplies(store),
         )
 
     def _twin(self) -> AsyncDextoAgent:
@@ -124,18 +127,14 @@ class AsyncDextoAgent:
 
     async def _let_go(self) -> None:
         """Each step is taken, the last one first, whatever becomes of the others."""
-        host = self._host
+        runs = self._host.runs
         async with AsyncExitStack() as steps:
             steps.push_async_callback(self._membership.end)
             steps.push_async_callback(self._models.close)
-            for run in host.runs:
+            steps.push_async_callback(self._host.unsaved.end)
+            for run in runs:
                 run.stop("interrupted")
-            for task in host.retries:
-                task.cancel()
-            await asyncio.gather(*(run.ended() for run in host.runs))
-            await asyncio.gather(*host.retries, return_exceptions=True)
-            for session_id in host.unsaved:
-                steps.push_async_callback(settle_unsaved, host, session_id)
+            await asyncio.gather(*(run.ended() for run in runs))
 
     async def __aenter__(self) -> Self:
         await self.start()

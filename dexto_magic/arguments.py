@@ -12,7 +12,7 @@ import re
 from dexto_magic.conversation.messages import Origin
 from dexto_magic.errors import ModelRequestError, SettingsError
 from dexto_magic.llm.outgoing import sendable_options
-from dexto_magic.running import TurnOptions
+from dexto_magic.prompts import TurnOptions
 
 _ALL = 2**62
 """More than any store holds, and less than SQLite's largest number."""

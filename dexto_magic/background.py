@@ -78,6 +78,9 @@ class BackgroundLoop:
             raise DextoError(
                 "A blocking call was made on the agent's own loop, which would wait for itself."
             )
+        if not self._thread.is_alive():  # in a forked child the loop is open, but nobody runs it
+            call.give_up()
+            raise _stopped()
         try:
             self._calls.add(call)
             self._loop.call_soon_threadsafe(self._begin, call)
@@ -95,6 +98,11 @@ class BackgroundLoop:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def forsake(self) -> None:
+        """Gives up all calls, in a forked child, where nobody runs the loop."""
+        for call in list(self._calls):
+            call.give_up()
+
     def _begin(self, call: Call[Any]) -> None:
         if not self._closing:
             call.begin()
@@ -104,8 +112,7 @@ class BackgroundLoop:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.get_loop().run_forever()
         finally:
-            for call in list(self._calls):
-                call.give_up()  # it came too late to be begun
+            self.forsake()  # what came too late to be begun
 
 
 class Call(Generic[T]):

@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from dexto_magic.conversation.history import rows_of
-from dexto_magic.conversation.messages import JSON, Message, Origin, Reply, new_id
+from dexto_magic.conversation.messages import JSON, Message, Reply, new_id
 from dexto_magic.conversation.record import Claim
 from dexto_magic.conversation.session import Session
 from dexto_magic.conversation.window import request_messages
@@ -38,8 +38,10 @@ from dexto_magic.llm.protocol import (
     ReasoningDelta,
     TextDelta,
 )
+from dexto_magic.prompts import Prompt
 from dexto_magic.stores.protocol import Owner, Store
 from dexto_magic.turns import Question, RunningTurn
+from dexto_magic.unsaved import UnsavedReplies
 
 T = TypeVar("T")
 
@@ -47,50 +49,7 @@ TurnEvent: TypeAlias = TextDelta | ReasoningDelta | Notice
 """What happens while a turn runs."""
 
 _RETRY_SECONDS = 0.2
-"""How often a turn that waits for another one tries again; and how soon a save that failed."""
-
-_LONGEST_RETRY_SECONDS = 10.0
-"""The longest pause between two attempts to save a reply that the store could not take."""
-
-
-class TurnOptions(TypedDict, total=False):
-    """How one turn differs from the others; ``generate`` and ``stream`` take these by name."""
-
-    model: str | None
-    """A model for this turn only, as ``"provider:model"``; else the session's or the agent's."""
-
-    system: str | None
-    """A system prompt for this turn only; else the session's or the agent's."""
-
-    options: Mapping[str, JSON]
-    """Request options for this turn, as the provider documents them, such as ``temperature``."""
-
-    stream: bool
-    """Whether to ask for the reply in pieces, as is usual; not every server can."""
-
-    wait: float
-    """Seconds to wait for a turn of the session that is running already; 0 unless given."""
-
-    note: str | None
-    """Something that the model should know for this turn only; it is not stored."""
-
-    origin: Origin | None
-    """Where the message was typed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """What is asked, and how; see ``TurnOptions``."""
-
-    session_id: str
-    text: str
-    model: str | None = None
-    system: str | None = None
-    options: Mapping[str, JSON] = field(default_factory=dict)
-    stream: bool = True
-    wait: float = 0.0
-    note: str | None = None
-    origin: Origin | None = None
+"""How often a turn that waits for another one tries again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +63,8 @@ class TurnHost:
         model: Who answers in a session, given the turn's own choice of model, if any; and the
             request options that go with every question.
         system: The agent's system prompt.
+        unsaved: Replies that the store could not take.
         runs: The turns that run.
-        unsaved: Replies that the store could not take, by session.
-        retries: The tasks that try again to save those.
     """
 
     store: Store
@@ -114,9 +72,8 @@ class TurnHost:
     owner: Callable[[], Awaitable[Owner]]
     model: Callable[[Session, str | None], tuple[ChatModel, Mapping[str, JSON]]]
     system: str | None
+    unsaved: UnsavedReplies
     runs: set[TurnRun] = field(default_factory=set)
-    unsaved: dict[str, tuple[Claim, Message]] = field(default_factory=dict)
-    retries: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class _StoppedError(Exception):
@@ -221,7 +178,7 @@ class TurnRun:
         session = await self._step(lambda: host.session(prompt.session_id))
         model, common = host.model(session, prompt.model)
         options = {**common, **prompt.options}
-        await self._step(lambda: settle_unsaved(host, session.id))
+        await self._step(lambda: host.unsaved.settle(session.id))
         claim = await self._claim(await self._step(host.owner))
         self.claimed = True
         return await self._answer(claim, model, options)
@@ -347,7 +304,7 @@ class TurnRun:
             except asyncio.CancelledError:
                 return await self._host.store.settle(claim, [reply])
         except StoreError as error:
-            _owe(self._host, claim, reply)
+            self._host.unsaved.keep(claim, reply)
             error.unsaved = reply.content
             raise
 
@@ -357,38 +314,6 @@ class TurnRun:
     def _keep_event(self, event: TurnEvent) -> None:
         self._events.append(event)
         self._arrived.set()
-
-
-async def settle_unsaved(host: TurnHost, session_id: str) -> None:
-    """Saves the reply that the store could not take when it came, if there is one.
-
-    Raises:
-        StoreError: It still cannot.
-    """
-    owed = host.unsaved.get(session_id)
-    if owed is not None:
-        claim, reply = owed
-        with suppress(SessionError):  # it was reset or deleted meanwhile, or somebody was faster
-            await host.store.settle(claim, [reply])
-        if host.unsaved.get(session_id) is owed:
-            del host.unsaved[session_id]
-
-
-def _owe(host: TurnHost, claim: Claim, reply: Message) -> None:
-    """Keeps a reply that could not be saved, and tries on: until then its session is taken."""
-
-    async def try_on() -> None:
-        delay = _RETRY_SECONDS
-        while claim.session.id in host.unsaved:
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
-            with suppress(StoreError):
-                await settle_unsaved(host, claim.session.id)
-
-    host.unsaved[claim.session.id] = (claim, reply)
-    task = asyncio.create_task(try_on())
-    host.retries.add(task)
-    task.add_done_callback(host.retries.discard)
 
 
 async def _begun(begin: Callable[[], Awaitable[T]]) -> T:

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from tests.support.openai_server import OpenAIServer
+
 FOREIGN_VARIABLES = (
     *("DEXTO_", "OPENAI_", "OLLAMA_", "JPY_"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -30,6 +32,13 @@ def own_environment(monkeypatch, tmp_path):
 def anyio_backend():
     """The event loop that the agent runs on."""
     return "asyncio"
+
+
+@pytest.fixture
+def server():
+    """A server that answers as the practice model does, unless it is told otherwise."""
+    with OpenAIServer() as running:
+        yield running
 
 
 def pytest_addoption(parser):

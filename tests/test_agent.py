@@ -29,10 +29,9 @@ from dexto_magic import (
     SessionNotFoundError,
     SettingsError,
     StoreError,
-    StoreFullError,
     Usage,
 )
-from tests.support.agents import KEY, KINDS, Either, at
+from tests.support.agents import KEY, KINDS, Either, at, history
 from tests.support.openai_answers import (
     WAIT,
     cut,
@@ -48,12 +47,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def server():
-    with OpenAIServer() as server:
-        yield server
-
-
 @pytest.fixture(params=KINDS)
 async def agent(request, server, tmp_path, anyio_backend):
     """Each agent in turn, started, asking the test's server."""
@@ -61,14 +54,6 @@ async def agent(request, server, tmp_path, anyio_backend):
     await either.start()
     yield either
     await either.stop()
-
-
-async def history(agent, session_id):
-    """The history as ``role: content``, with how it ended where it did not end well."""
-    return [
-        f"{m.role}: {m.content}" + ("" if m.status == "complete" else f" [{m.status}: {m.reason}]")
-        for m in await agent.get_session_history(session_id)
-    ]
 
 
 # -- the tutorial ----------------------------------------------------------------------------------
@@ -578,35 +563,6 @@ async def test_a_stream_that_nobody_holds_any_more_ends(server, tmp_path):
         assert (await history(agent, "eda"))[1].endswith("[stopped: cancelled]")
 
 
-def test_a_blocking_stream_that_nobody_holds_any_more_ends(server, tmp_path):
-    server.script(silent("The beginning"))
-    with DextoAgent(at(server), store=tmp_path) as agent:
-        agent.create_session("eda")
-        stream = agent.stream("one", "eda")
-        assert next(iter(stream)) == "The beginning"
-        del stream
-        gc.collect()
-        server.wait_for_disconnect()
-        agent.generate("two", "eda", wait=10)
-        first = agent.get_session_history("eda")[1]
-        assert (first.content, first.reason) == ("The beginning", "cancelled")
-
-
-def test_a_blocking_stream_can_be_left_and_read_again(server, tmp_path):
-    server.script(text("one ", "two"))
-    with DextoAgent(at(server), store=tmp_path) as agent:
-        agent.create_session("eda")
-        with agent.stream("count", "eda") as stream:
-            assert list(stream) == ["one ", "two"]
-            assert list(stream) == []
-            assert stream.finish().content == stream.reply.content == "one two"
-        server.script(silent("The beginning"))
-        with agent.stream("again", "eda") as stream:
-            for _ in stream:
-                break
-        assert agent.get_session_history("eda")[-1].reason == "cancelled"
-
-
 async def test_a_reset_or_delete_elsewhere_ends_a_turn_and_the_caller_is_told(
     agent, server, tmp_path
 ):
@@ -709,62 +665,6 @@ async def test_a_reply_on_its_way_is_saved_while_it_runs(server, tmp_path):
         server.release()
         await asking
         assert await partials() == []
-
-
-LONG = "x" * 50_000
-
-
-async def left_unsaved(agent, server):
-    """A turn whose reply the store had no room for; there is room again now."""
-    server.script(held(text(LONG)))
-    await agent.create_session("eda")
-    asking = asyncio.create_task(agent.generate("one", "eda"))
-    await asyncio.to_thread(server.wait_for_request)
-    await limit_pages(agent, 1)  # SQLite makes that the pages there are
-    server.release()
-    with pytest.raises(StoreFullError) as caught:
-        await asking
-    await limit_pages(agent, 2**30)
-    return caught.value
-
-
-async def test_a_reply_that_the_store_cannot_take_is_kept_and_saved_with_the_next(server, tmp_path):
-    async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
-        error = await left_unsaved(agent, server)
-        assert error.unsaved == LONG
-        await agent.generate("My name is Sarah.", "eda")
-        assert await history(agent, "eda") == [
-            "user: one",
-            "assistant: " + LONG,
-            "user: My name is Sarah.",
-            "assistant: Nice to meet you, Sarah.",
-        ]
-
-
-async def test_a_reply_that_could_not_be_saved_is_saved_as_soon_as_it_can_be(server, tmp_path):
-    """Its session is taken until then, for every other kernel too."""
-    async with (
-        AsyncDextoAgent(at(server), store=tmp_path) as agent,
-        AsyncDextoAgent("practice", store=tmp_path) as other,
-    ):
-        await left_unsaved(agent, server)
-        reply = await other.generate("My name is Sarah.", "eda", wait=60)
-        assert reply.content == "Nice to meet you, Sarah."
-        assert (await history(other, "eda"))[1] == "assistant: " + LONG
-        await until(lambda: agent._host.unsaved == {})
-
-
-async def test_of_two_who_come_after_an_unsaved_reply_neither_stumbles(server, tmp_path):
-    async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
-        await left_unsaved(agent, server)
-        await asyncio.gather(*(agent.generate(f"q{n}", "eda", wait=60) for n in range(2)))
-        assert len(await history(agent, "eda")) == 6
-
-
-async def limit_pages(agent, pages):
-    engine = await agent._store._running()
-    sql = f"PRAGMA max_page_count = {pages}"
-    await asyncio.wrap_future(engine.write_alone(lambda table: table._cache._sql(sql).fetchall()))
 
 
 # -- its life --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from dexto_magic import DextoAgent, DextoError
 from dexto_magic.background import BackgroundLoop
+from tests.support.processes import in_child
 
 CHILD = """
 import signal, sys
@@ -175,3 +176,18 @@ def test_what_should_follow_a_call_follows_it_whatever_its_end(loop):
     done.result()
     done.when_done(lambda: told.put("done"))
     assert told.get(timeout=60) == "done"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_which_has_no_thread_for_it_is_refused(loop):
+    async def give():
+        return 42
+
+    def child():
+        with pytest.raises(DextoError, match="stopped before this was done"):
+            loop.run(give)
+        with pytest.raises(DextoError, match="stopped before this was done"):
+            loop.call(give)
+
+    assert in_child(child) == 0
+    assert loop.run(give) == 42

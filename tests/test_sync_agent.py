@@ -9,9 +9,6 @@ import threading
 import pytest
 
 from dexto_magic import DextoAgent
-from tests.support.agents import at
-from tests.support.openai_answers import silent
-from tests.support.openai_server import OpenAIServer
 from tests.support.processes import in_child
 
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -104,19 +101,6 @@ def test_an_agent_that_is_collected_on_its_own_loop_is_stopped(tmp_path):
     finally:
         gc.enable()
     wait_for_end_of(threads)
-
-
-def test_a_stream_can_be_closed_after_its_agent_was_stopped(tmp_path):
-    with OpenAIServer() as server:
-        server.script(silent("The beginning"))
-        agent = DextoAgent(at(server), store=tmp_path)
-        agent.start()
-        agent.create_session("eda")
-        stream = agent.stream("one", "eda")
-        assert next(iter(stream)) == "The beginning"
-        agent.stop()
-        stream.close()
-        assert stream.saved.status == "stopped"
 
 
 STARTING = """

@@ -13,6 +13,7 @@ from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import commands
+from dexto_magic.blocking_stream import BlockingReplyStream, Quiet
 from dexto_magic.conversation.messages import JSON, Origin, Reply
 from dexto_magic.conversation.session import Session
 from dexto_magic.errors import SessionNotFoundError, SettingsError
@@ -28,7 +29,7 @@ from dexto_magic.jupyter.identity import (
 from dexto_magic.llm.outgoing import sendable_options
 from dexto_magic.llm.providers import DEFAULT_MODEL, llm_config, spec
 from dexto_magic.settings import MODEL_VARIABLE, Settings
-from dexto_magic.sync_agent import BlockingReplyStream, DextoAgent, Quiet
+from dexto_magic.sync_agent import DextoAgent
 
 RESUMED = (
     "The turns above are from before this Python session was started. They are a memory of the "

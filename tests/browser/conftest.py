@@ -6,7 +6,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.lab import SECONDS, Lab, Notebook, browser, save_picture
-from tests.support.openai_server import OpenAIServer
 
 expect.set_options(timeout=SECONDS / 2 * 1000)
 
@@ -54,9 +53,3 @@ def show(lab, tab, request):
         return Notebook(tab, lab, lab.write(name, *cells, markdown=markdown), app=app)
 
     return shown
-
-
-@pytest.fixture
-def server():
-    with OpenAIServer() as running:
-        yield running

@@ -1,7 +1,6 @@
 import pytest
 
 from tests.support.kernels import kernel
-from tests.support.openai_server import OpenAIServer
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +23,3 @@ def start(tmp_path):
             return stack.enter_context(kernel(**environment))
 
         yield started
-
-
-@pytest.fixture
-def server():
-    with OpenAIServer() as running:
-        yield running

@@ -54,3 +54,11 @@ def asking(server):
         "OPENAI_BASE_URL": server.base_url,
         "OPENAI_API_KEY": KEY,
     }
+
+
+async def history(agent, session_id):
+    """The history as ``role: content``, with how it ended where it did not end well."""
+    return [
+        f"{m.role}: {m.content}" + ("" if m.status == "complete" else f" [{m.status}: {m.reason}]")
+        for m in await agent.get_session_history(session_id)
+    ]
