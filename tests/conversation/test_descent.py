@@ -2,6 +2,9 @@
 
 from dataclasses import fields, replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dexto_magic.conversation.descent import forked, inherits, restored
 from dexto_magic.conversation.history import whole
 from dexto_magic.conversation.line import Line
@@ -9,6 +12,8 @@ from dexto_magic.conversation.record import SessionRecord
 from dexto_magic.conversation.session import Transcript
 from tests.support.messages import assistant, summary, title, user
 from tests.support.records import EMPTY, FULL, LATER, changed
+
+steady = settings(derandomize=True, deadline=None, max_examples=200)
 
 IDLE = replace(FULL, open=None)
 
@@ -103,3 +108,27 @@ def test_the_line_of_a_transcript_without_one_is_that_of_its_messages():
     assert all(map(record.line.shows, said))
     empty = replace(transcript, messages=())
     assert restored(empty, sid="s9", name="eda", source=None).line == Line()
+
+
+@steady
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), unique=True, max_size=9),
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 6)), unique=True, max_size=9),
+)
+def test_nothing_that_is_said_later_is_taken_for_what_was_restored_without_a_line(shown, others):
+    current = dict(shown)
+    said = [user(turn=turn, version=version) for turn, version in sorted(current.items())]
+    rest = [
+        user(turn=turn, version=version) for turn, version in others if current.get(turn) != version
+    ]
+    transcript = Transcript(session=EMPTY.session(), messages=tuple(said), others=tuple(rest))
+    line = restored(transcript, sid="s9", name="eda", source=None).line
+    assert all(map(line.shows, said))
+    assert not any(map(line.shows, rest))
+    kept = {(message.turn, message.version) for message in (*said, *rest)}
+    for _ in range(9):
+        line = line.appended()
+        assert (line.end, line.current(line.end)) not in kept
+    for turn in sorted(current):
+        line = line.revised(turn)
+        assert (turn, line.current(turn)) not in kept
