@@ -14,27 +14,13 @@ from dexto_magic.errors import (
     SessionNotFoundError,
 )
 from tests.support.messages import assistant, from_cell, user
+from tests.support.stores import names, say, texts
 
 pytestmark = pytest.mark.anyio
 
 
 MOMENTS = [0, 1, 2, 5, 10, *range(20, 400, 20), 600, 800, 1000]
 """Turns of the event loop until a call is cancelled: before it begins, in its midst, at its end."""
-
-
-async def say(store, owner, session_id, prompt, answer="Hi."):
-    """One whole turn; the claim that ran it."""
-    claim = await store.claim(session_id, user(prompt), owner)
-    await store.settle(claim, [assistant(answer)])
-    return claim
-
-
-async def texts(store, session_id, **options):
-    return [m.content for m in (await store.transcript(session_id, **options)).messages]
-
-
-async def names(store, **options):
-    return [s.id for s in (await store.list(**({"limit": 100} | options))).sessions]
 
 
 async def test_a_new_session_is_empty_and_found_by_its_name(store):
