@@ -198,7 +198,7 @@ class Entries:
             start = max(0, end - at_once)
             here = self.messages(record, start, end)
             found[:0] = [m for m in here if (m.turn, m.version) == (turn, version)]
-            if found and here[0] != found[0]:
+            if found and here and here[0] != found[0]:  # there may be none here but forgotten ones
                 break
             end, at_once = start, 4 * at_once
         return found

@@ -474,3 +474,15 @@ async def test_numbers_that_are_free_again_are_given_to_turns_of_their_own(store
 async def test_forgetting_names_the_notebooks_that_may_still_show_it(store, owner, eda):
     await turn(store, owner, eda, from_cell("q", "/a.ipynb", "c"), assistant())
     assert (await store.forget(eda, 4)).notebooks == ("/a.ipynb",)
+
+
+async def test_a_turn_right_after_a_forgotten_one_is_found_however_many_follow(store, owner):
+    """They are read from the end, some at a time: where a reading begins must not matter."""
+    await store.create("long")
+    await say_all(store, owner, "long", *map(str, range(1, 41)))
+    for turns in range(2, 41):
+        name = (await store.fork("long", f"{turns} turns", turn=turns)).id
+        await store.forget(name, 1)
+        await say(store, owner, name, "2 anew", revises=2)
+        assert (await store.undo(name)).asked.content == "2"
+        assert await prompts(store, name) == [str(n) for n in range(2, turns + 1)]
