@@ -14,13 +14,10 @@ from dexto_magic.errors import (
     SessionNotFoundError,
 )
 from tests.support.messages import assistant, from_cell, user
+from tests.support.moments import MOMENTS, cancelled_after
 from tests.support.stores import names, say, texts
 
 pytestmark = pytest.mark.anyio
-
-
-MOMENTS = [0, 1, 2, 5, 10, *range(20, 400, 20), 600, 800, 1000]
-"""Turns of the event loop until a call is cancelled: before it begins, in its midst, at its end."""
 
 
 async def test_a_new_session_is_empty_and_found_by_its_name(store):
@@ -472,14 +469,8 @@ async def test_marks_beyond_those_that_a_session_remembers_lead_nowhere(store):
 async def test_a_cancelled_call_has_either_done_nothing_or_told_its_result(store, owner, turns):
     """Cancelled after so many turns of the event loop, and again at each one from there on."""
     await store.create("eda")
-    task = asyncio.create_task(store.claim("eda", user("one"), owner))
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    while not task.done():
-        task.cancel()
-        await asyncio.sleep(0)
     try:
-        claim = await task
+        claim = await cancelled_after(turns, store.claim("eda", user("one"), owner))
     except asyncio.CancelledError:
         assert await texts(store, "eda") == []
     else:
@@ -494,14 +485,8 @@ async def test_a_cancelled_removal_has_either_done_nothing_or_told_its_result(
 ):
     await store.create("eda")
     await say(store, owner, "eda", "one")
-    task = asyncio.create_task(getattr(store, verb)("eda"))
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    while not task.done():
-        task.cancel()
-        await asyncio.sleep(0)
     try:
-        removal = await task
+        removal = await cancelled_after(turns, getattr(store, verb)("eda"))
     except asyncio.CancelledError:
         assert await texts(store, "eda") == ["one", "Hi."]
     else:
