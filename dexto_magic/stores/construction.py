@@ -71,9 +71,9 @@ async def restored(engine: Engine, transcript: Transcript, source: str | None) -
 
 
 def _forms(transcript: Transcript) -> Iterator[dict[str, Any]]:
-    """The rows of a transcript; what belongs to one version of a turn stands together."""
-    yield from map(message_to_json, transcript.others)
-    yield from map(message_to_json, transcript.messages)
+    """The rows of a transcript: messages by turn and version, so that any in view are in order."""
+    messages = (*transcript.messages, *transcript.others)
+    yield from map(message_to_json, sorted(messages, key=lambda said: (said.turn, said.version)))
     yield from map(aside_to_json, transcript.asides)
 
 

@@ -372,6 +372,28 @@ async def test_what_was_exported_is_restored_whole(store, eventful):
     ]
 
 
+async def test_a_restored_session_can_be_undone_and_redone_as_what_it_was(store, eventful):
+    """Whatever is in view, it is in order."""
+    copy = replace(eventful, session=replace(eventful.session, id="copy"))
+    await store.restore(copy)
+    walks = []
+    for name in ("eda", "copy"):
+        walk = []
+        for verb in (store.redo, store.undo, store.redo):
+            while True:
+                try:
+                    await verb(name)
+                except SessionError:
+                    break
+                whole = await texts(store, name)
+                walk.append(whole)
+                for limit in range(12):
+                    newest = whole[max(0, len(whole) - limit) :]
+                    assert await texts(store, name, limit=limit) == newest
+        walks.append(walk)
+    assert walks[0] == walks[1]
+
+
 async def test_a_restored_session_goes_on_by_itself(store, owner, eventful):
     await store.restore(replace(eventful, session=replace(eventful.session, id="copy")))
     before = await everything(store, "eda")
