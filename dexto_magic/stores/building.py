@@ -183,7 +183,8 @@ def finish_restored(
     for digest, content in files.items():
         entries.table.set(file_key(record.sid, digest), content)
     if record.source is not None:
-        entries.table.set(source_key(record.source), encode(record.sid))
+        key = source_key(record.source)
+        entries.table.set(key, encode([*(entries.table.get(key) or ()), record.sid]))
     if home is not None and homes.sid_at_home(entries.table, home) is None:
         homes.settle(entries.table, home, record.sid)
         record = replace(record, home=home)

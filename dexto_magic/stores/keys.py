@@ -11,7 +11,7 @@
 ``f:<hash>``            a notebook's path and the sid of its own session
 ``k:<hash>``            a mark of a notebook, and the sids of the sessions that know it
 ``d:<family>:<sid>``    a fork: the family is the sid and epoch of where its first turns were said
-``i:<hash>``            what a session was restored from, and its sid
+``i:<hash>``            what sessions were restored from, and their sids, the latest last
 ``x:<sid>:<epoch>``     rows to collect after a reset or delete, or of a session that is still being
                         built, and is no more if who builds it dies; replayed at opening
 ``x:<sid>:<epoch>:<n>`` something was forgotten: the log is still to be emptied
@@ -82,7 +82,7 @@ def family_range(family: str) -> tuple[str, str]:
 
 
 def source_key(source: str) -> str:
-    """Where a source leads to the session that was restored from it."""
+    """Where a source leads to the sessions that were restored from it."""
     return f"i:{_digest(source)}"
 
 

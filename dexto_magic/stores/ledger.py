@@ -169,10 +169,10 @@ class Ledger:
         ]
 
     def restored(self, source: str) -> Session | None:
-        """The session that was restored from a source and still holds it."""
+        """The session that was restored from a source last and still holds it."""
         with self._table.snapshot():
-            sid = self._table.get(source_key(source))
-            entry = None if sid is None else self.entries.entry(sid)
+            sids = self._table.get(source_key(source))
+            entry = self.entries.entry(sids[-1]) if sids else None
         return entry.record.session() if entry else None
 
     def home_session(self, notebook: str) -> Session | None:
@@ -360,7 +360,11 @@ class Ledger:
         if record.family is not None:
             self._table.delete(member_key(record.family, record.sid))
         if record.source is not None:
-            self._table.delete(source_key(record.source))
+            key = source_key(record.source)
+            if others := [sid for sid in self._table.get(key) or () if sid != record.sid]:
+                self._table.set(key, encode(others))
+            else:
+                self._table.delete(key)
 
     def _removal(self, record: SessionRecord, *, deleted: bool) -> Removal:
         forks = [relative.record.id for relative in self.entries.relatives(record)]

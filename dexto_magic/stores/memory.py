@@ -293,7 +293,8 @@ class MemoryStore(Store):
         return self._add(record, rows, transcript.files, back=True)
 
     async def restored(self, source: str) -> Session | None:
-        found = (record for record in self._records.values() if record.source == source)
+        latest_first = reversed(self._records.values())
+        found = (record for record in latest_first if record.source == source)
         return next((record.session() for record in found), None)
 
     async def watch(self, claim: Claim) -> Signal:

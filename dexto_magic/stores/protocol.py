@@ -313,7 +313,7 @@ class Store(Protocol):
         ...
 
     async def restored(self, source: str) -> Session | None:
-        """The session that was restored from a source and still holds it, or ``None``."""
+        """The session that was restored from a source last and still holds it, or ``None``."""
         ...
 
     async def reset(self, session_id: str) -> Removal:

@@ -501,6 +501,21 @@ async def test_what_was_restored_is_found_by_its_source_while_it_holds_it(store,
     assert await store.restored("file.jsonl") is None
 
 
+async def test_of_two_that_come_from_one_source_the_other_is_found_when_one_is_gone(
+    store, eventful
+):
+    for name in ("a", "b", "c"):
+        copy = replace(eventful, session=replace(eventful.session, id=name))
+        await store.restore(copy, source="file.jsonl")
+    assert (await store.restored("file.jsonl")).id == "c"
+    await store.delete("a")
+    assert (await store.restored("file.jsonl")).id == "c"
+    await store.reset("c")
+    assert (await store.restored("file.jsonl")).id == "b"
+    await store.delete("b")
+    assert await store.restored("file.jsonl") is None
+
+
 # -- cancelled -------------------------------------------------------------------------------------
 
 
