@@ -1,10 +1,19 @@
 """What every store does, whatever it is made of."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from dexto_magic.conversation.messages import Attachment, Message, Origin, ToolCall, Usage
+from dexto_magic.conversation.messages import (
+    Aside,
+    Attachment,
+    Message,
+    Origin,
+    ToolCall,
+    Usage,
+)
 from dexto_magic.conversation.places import KNOWN_MARKS
 from dexto_magic.conversation.session import SessionPage
 from dexto_magic.errors import (
@@ -13,11 +22,24 @@ from dexto_magic.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
-from tests.support.messages import assistant, from_cell, user
+from tests.support.messages import (
+    assistant,
+    attachment,
+    from_cell,
+    summary,
+    title,
+    user,
+)
 from tests.support.moments import MOMENTS, cancelled_after
-from tests.support.stores import names, say, texts
+from tests.support.stores import everything, names, say, say_with_file, texts
 
 pytestmark = pytest.mark.anyio
+
+
+ASIDE = Aside(kind="title", content="A title", id="aside_1", created_at=datetime.now(UTC))
+
+
+# -- sessions and turns ----------------------------------------------------------------------------
 
 
 async def test_a_new_session_is_empty_and_found_by_its_name(store):
@@ -33,9 +55,19 @@ async def test_an_unknown_name_gives_nothing_or_an_error_that_names_it(store, ow
     assert await store.get("nobody") is None
     for call in (
         store.transcript("nobody"),
+        store.transcript("nobody", everything=True),
+        store.file("nobody", "00"),
         store.claim("nobody", user(), owner),
+        store.claim("nobody", user(), owner, revises=1),
         store.update("nobody", model="x"),
         store.request_cancel("nobody"),
+        store.note("nobody", ASIDE),
+        store.undo("nobody"),
+        store.redo("nobody"),
+        store.forget("nobody", 1),
+        store.fork("nobody", "other"),
+        store.rename("nobody", "other"),
+        store.rename("nobody", "nobody"),
         store.set_home("nobody", "/a.ipynb", []),
         store.knows_marks("nobody", ["c"]),
         store.reset("nobody"),
@@ -341,6 +373,234 @@ async def test_own_values_change_and_go(store):
     assert await store.get("eda") == session
 
 
+async def test_a_sessions_own_way_when_it_no_longer_fits_changes_and_goes(store):
+    await store.create("eda")
+    session = await store.update("eda", overflow="trim", context_budget=1000)
+    assert (session.overflow, session.context_budget) == ("trim", 1000)
+    session = await store.update("eda", context_budget=2000)
+    assert (session.overflow, session.context_budget) == ("trim", 2000)
+    assert await store.update("eda") == session
+    session = await store.update("eda", overflow="")
+    assert (session.overflow, session.context_budget) == (None, 2000)
+    session = await store.update("eda", context_budget=0)
+    assert (session.overflow, session.context_budget) == (None, None)
+    assert await store.get("eda") == session
+
+
+async def test_a_title_of_its_own_stays_until_it_is_taken_away(store, owner):
+    await store.create("eda")
+    session = await store.update("eda", title="Mine")
+    assert (session.title, session.own_title) == ("Mine", True)
+    await say(store, owner, "eda", "Plot it")
+    await store.reset("eda")
+    await say(store, owner, "eda", "Plot it")
+    assert (await store.get("eda")).title == "Mine"
+    session = await store.update("eda", title="")
+    assert (session.title, session.own_title) == (None, False)
+    await store.reset("eda")
+    await say(store, owner, "eda", "Load it")
+    assert (await store.get("eda")).title == "Load it"
+
+
+async def test_a_change_of_values_is_no_use_and_leaves_a_running_turn_alone(store, owner):
+    await store.create("eda")
+    claim = await store.claim("eda", user("one"), owner)
+    used = (await store.get("eda")).updated_at
+    await store.create("later")
+    await store.update("eda", model="m", title="Mine", overflow="error", context_budget=5)
+    assert (await store.get("eda")).updated_at == used
+    assert await names(store) == ["later", "eda"]
+    await store.save_partial(claim, assistant("half"))
+    await store.settle(claim, [assistant("whole")])
+    assert await texts(store, "eda") == ["one", "whole"]
+
+
+# -- another name ----------------------------------------------------------------------------------
+
+
+async def test_a_renamed_session_is_the_same_under_its_new_name_alone(store, owner):
+    await store.create("eda", model="m")
+    await say(store, owner, "eda", "one")
+    await store.create("later")
+    before = await store.get("eda")
+    session = await store.rename("eda", "数据 🎉")
+    assert session == replace(before, id="数据 🎉")
+    assert await store.get("数据 🎉") == session
+    assert await store.get("eda") is None
+    assert await texts(store, "数据 🎉") == ["one", "Hi."]
+    assert await names(store) == ["later", "数据 🎉"], "that was no use of it"
+    made = await store.create("eda")
+    assert made.message_count == 0
+    assert await texts(store, "数据 🎉") == ["one", "Hi."]
+
+
+async def test_a_running_turn_goes_on_under_the_new_name(store, owner):
+    await store.create("eda")
+    claim = await store.claim("eda", user("one"), owner)
+    await store.save_partial(claim, assistant("half"))
+    await store.rename("eda", "new")
+    assert await store.watch(claim) == "go on"
+    assert await store.request_cancel("new") is True
+    assert await store.watch(claim) == "cancel"
+    await store.save_partial(claim, assistant("more than half"))
+    assert (await store.settle(claim, [assistant("whole")])).id == "new"
+    assert await texts(store, "new") == ["one", "whole"]
+
+
+async def test_a_name_that_is_taken_is_given_to_no_other(store, owner):
+    for name in ("eda", "other"):
+        await store.create(name)
+        await say(store, owner, name, name)
+    with pytest.raises(SessionExistsError, match="'other'") as caught:
+        await store.rename("eda", "other")
+    assert caught.value.session_id == "other"
+    for name in ("eda", "other"):
+        assert await texts(store, name) == [name, "Hi."]
+
+
+async def test_a_session_that_has_its_name_already_keeps_it(store, owner):
+    made = await store.create("eda")
+    since = (await store.changes(0, limit=9))[-1].number
+    assert await store.rename("eda", "eda") == made
+    assert await store.changes(since, limit=9) == []
+
+
+async def test_a_renamed_session_is_at_home_where_it_was_and_known_by_its_marks(store):
+    await store.create("own")
+    await store.set_home("own", "/a.ipynb", ["cell 1"])
+    await store.rename("own", "named")
+    assert (await store.home_session("/a.ipynb")).id == "named"
+    assert await store.knows_marks("named", ["cell 1"])
+    assert [s.id for s in await store.sessions_of_marks(["cell 1"])] == ["named"]
+    await store.delete("named")
+    assert await store.home_session("/a.ipynb") is None
+
+
+async def test_two_sessions_can_change_names(store, owner):
+    for name in "ab":
+        await store.create(name)
+        await say(store, owner, name, f"said in {name}")
+    await store.rename("a", "c")
+    await store.rename("b", "a")
+    await store.rename("c", "b")
+    assert await texts(store, "a") == ["said in b", "Hi."]
+    assert await texts(store, "b") == ["said in a", "Hi."]
+
+
+# -- what a model is asked aside -------------------------------------------------------------------
+
+
+async def test_summaries_and_titles_are_kept_in_order_and_are_no_messages(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    before = await everything(store, "eda")
+    noted = [summary("first", before), title("A title", before), summary("second", before)]
+    for aside in noted:
+        session = await store.note("eda", aside)
+    after = await everything(store, "eda")
+    assert after.asides == tuple(noted)
+    assert (after.messages, after.others, after.line) == (before.messages, (), before.line)
+    assert (session.title, session.own_title) == ("A title", False)
+    assert session.usage == Usage(input_tokens=3 + 15, output_tokens=2 + 3)
+    assert (session.message_count, session.updated_at) == (2, before.session.updated_at)
+    assert (await store.transcript("eda")).asides == ()
+    assert await texts(store, "eda", limit=1) == ["Hi."]
+
+
+async def test_a_turn_goes_on_while_a_summary_is_written(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    about = await everything(store, "eda")
+    claim = await store.claim("eda", user("two"), owner)
+    await store.note("eda", summary("so far", about))
+    await store.settle(claim, [assistant("two!")])
+    assert await texts(store, "eda") == ["one", "Hi.", "two", "two!"]
+    assert (await store.undo("eda")).turn == 2
+
+
+async def test_a_reset_takes_summaries_and_titles_away(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    about = await everything(store, "eda")
+    await store.note("eda", summary("so far", about))
+    await store.note("eda", title("A title", about))
+    await store.reset("eda")
+    after = await everything(store, "eda")
+    assert (after.asides, after.session.title) == ((), None)
+
+
+# -- what was written since ------------------------------------------------------------------------
+
+
+async def sid_of(store, session_id):
+    return next(c.sid for c in await store.changes(0, limit=100) if c.session_id == session_id)
+
+
+async def test_what_was_written_since_a_row_is_read_by_a_sid_that_a_rename_leaves(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    sid = await sid_of(store, "eda")
+    first = await store.rows(sid)
+    assert [m.content for m in first.messages] == ["one", "Hi."]
+    assert (first.start, first.end, first.session.id) == (0, 2, "eda")
+    await store.rename("eda", "new")
+    assert await sid_of(store, "new") == sid
+    await say(store, owner, "new", "two")
+    later = await store.rows(sid, epoch=first.epoch, start=first.end)
+    assert [m.content for m in later.messages] == ["two", "Hi."]
+    assert (later.start, later.end, later.session.id, later.epoch) == (2, 4, "new", first.epoch)
+    nothing = await store.rows(sid, epoch=later.epoch, start=later.end)
+    assert (nothing.messages, nothing.start, nothing.end) == ((), 4, 4)
+
+
+async def test_what_was_written_is_read_with_what_is_out_of_view_and_the_line_tells(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    await say(store, owner, "eda", "one anew", revises=1)
+    await store.note("eda", summary("so far", await everything(store, "eda")))
+    await say(store, owner, "eda", "two")
+    await store.undo("eda")
+    found = await store.rows(await sid_of(store, "eda"))
+    said = [m.content for m in found.messages if m.role == "user"]
+    assert said == ["one", "one anew", "two"]
+    shown = [m.content for m in found.messages if found.line.shows(m) and m.role == "user"]
+    assert shown == ["one anew"]
+    assert found.end == 7, "a summary is a row, too"
+
+
+async def test_what_was_forgotten_is_read_no_more_and_rows_keep_their_numbers(store, owner):
+    await store.create("eda")
+    for text in ("one", "two", "three"):
+        await say(store, owner, "eda", text)
+    sid = await sid_of(store, "eda")
+    before = await store.rows(sid)
+    await store.forget("eda", 2)
+    after = await store.rows(sid)
+    assert [m.turn for m in after.messages] == [1, 1, 3, 3]
+    assert (after.end, after.line.gone) == (before.end, (2,))
+    again = await store.rows(sid, epoch=before.epoch, start=3)
+    assert [m.turn for m in again.messages] == [3, 3]
+
+
+async def test_after_a_reset_all_is_read_from_the_first_row_on(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    sid = await sid_of(store, "eda")
+    before = await store.rows(sid)
+    await store.reset("eda")
+    empty = await store.rows(sid, epoch=before.epoch, start=before.end)
+    assert (empty.start, empty.end, empty.messages) == (0, 0, ())
+    assert empty.epoch != before.epoch
+    await say(store, owner, "eda", "anew")
+    after = await store.rows(sid, epoch=before.epoch, start=before.end)
+    assert ([m.content for m in after.messages], after.start) == (["anew", "Hi."], 0)
+    await store.delete("eda")
+    assert await store.rows(sid) is None
+
+
+# -- changes ---------------------------------------------------------------------------------------
+
+
 async def test_every_change_of_a_session_is_the_latest_one(store, owner):
     for name in "ab":
         await store.create(name)
@@ -364,6 +624,109 @@ async def test_every_change_of_a_session_is_the_latest_one(store, owner):
     assert await store.changes(changes[0].number, limit=100) == changes[1:]
     assert await store.changes(0, limit=1) == changes[:1]
     assert await store.changes(changes[1].number, limit=100) == []
+
+
+async def test_every_kind_of_change_is_told_and_reading_is_none(store, owner):
+    await store.create("eda")
+    told = (await store.changes(0, limit=100))[-1].number
+
+    async def changed():
+        nonlocal told
+        changes = await store.changes(told, limit=100)
+        told = changes[-1].number if changes else told
+        return [c.session_id for c in changes]
+
+    claim = await store.claim("eda", user("one"), owner)
+    await changed()
+    await store.save_partial(claim, assistant("half"))
+    assert await changed() == [], "the running reply is looked at, not told"
+    await store.settle(claim, [assistant("whole")])
+    assert await changed() == ["eda"]
+    about = await everything(store, "eda")
+    for step in (
+        lambda: store.update("eda", title="Mine"),
+        lambda: store.undo("eda"),
+        lambda: store.redo("eda"),
+        lambda: store.note("eda", summary("so far", about)),
+        lambda: say(store, owner, "eda", "one anew", revises=1),
+        lambda: say(store, owner, "eda", "two"),
+        lambda: store.forget("eda", 2),
+        lambda: store.set_home("eda", "/a.ipynb", []),
+        lambda: store.reset("eda"),
+    ):
+        await step()
+        assert await changed() == ["eda"]
+    await store.rename("eda", "new")
+    assert await changed() == ["new"]
+    await store.fork("new", "fork")
+    assert await changed() == ["fork"]
+    await store.rename("new", "newer")
+    assert sorted(await changed()) == ["fork", "newer"]
+    for look in (
+        store.get("newer"),
+        everything(store, "newer"),
+        store.list(limit=9),
+        store.home_session("/a.ipynb"),
+        store.restored("x"),
+        store.generation(),
+    ):
+        await look
+    assert await changed() == []
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+async def test_a_store_is_told_from_any_other_for_as_long_as_it_lasts(store, tmp_path):
+    generation = await store.generation()
+    assert generation
+    await store.create("eda")
+    assert await store.generation() == generation
+    await store.close()
+    await store.open()
+    assert await store.generation() == generation
+    other = type(store)(*([tmp_path / "other"] if store.side_folder else []))
+    await other.open()
+    assert await other.generation() != generation
+    await other.close()
+
+
+async def test_what_is_derived_from_a_store_has_a_place_beside_it_or_none(store):
+    if store.side_folder is None:
+        assert store.location == "memory"
+    else:
+        assert store.side_folder.is_dir()
+        assert str(store.side_folder.parent) == store.location
+
+
+async def test_the_bytes_of_an_attachment_are_kept_under_their_digest(store, owner):
+    await store.create("eda")
+    await store.create("other")
+    content = bytes(range(256)) * 4000
+    await say_with_file(store, owner, "eda", "look", content, b"")
+    for kept in (content, b""):
+        digest = attachment(kept).digest
+        assert await store.file("eda", digest) == kept
+        assert await store.file("other", digest) is None
+    assert await store.file("eda", "no such digest") is None
+    for verb in (store.reset, store.delete):
+        await verb("eda")
+        await say_with_file(store, owner, "other", "look", content)
+    await store.create("eda")
+    assert await store.file("eda", attachment(content).digest) is None
+    assert await store.file("other", attachment(content).digest) == content
+
+
+async def test_after_a_reset_the_same_attachment_is_kept_anew(store, owner):
+    await store.create("eda")
+    for _ in range(2):
+        await say_with_file(store, owner, "eda", "look", b"same")
+        assert await store.file("eda", attachment(b"same").digest) == b"same"
+        await store.reset("eda")
+        assert await store.file("eda", attachment(b"same").digest) is None
+
+
+# -- notebooks -------------------------------------------------------------------------------------
 
 
 async def test_a_notebook_has_one_session_of_its_own(store):
@@ -463,6 +826,9 @@ async def test_marks_beyond_those_that_a_session_remembers_lead_nowhere(store):
     assert await store.sessions_of_marks(["cell 0"]) == []
     for mark in ("cell 1", "cell new"):
         assert [s.id for s in await store.sessions_of_marks([mark])] == ["own"]
+
+
+# -- cancelled, and left ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("turns", MOMENTS)
