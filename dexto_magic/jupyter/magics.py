@@ -1,6 +1,6 @@
 """``%dexto`` and ``%%dexto``: the magics themselves, their options, and what is configured of them.
 
-Thin: what a verb does is in ``verbs``, what a cell does in ``workbench``, what is shown in
+Thin: what a verb does is in ``verbs``, what a cell does in ``asking``, what is shown in
 ``display``. Those are imported when they are first needed, as loading must cost nothing.
 """
 
@@ -114,7 +114,7 @@ class DextoMagics(Magics):
         ``%dexto`` alone says where you are; ``%dexto help`` lists its verbs.
         """
         with _short_errors(self._shell):
-            from dexto_magic.jupyter import verbs
+            from dexto_magic.jupyter import asking, verbs
 
             if cell is None:
                 value = verbs.run(self.bench, line)
@@ -124,7 +124,8 @@ class DextoMagics(Magics):
             name, variable, asked = verbs.cell_options(self.dexto.parser, line)
             if not cell.strip():
                 raise UsageError("the cell has no prompt: write it below the first line")
-            self._take(self.bench.ask(cell.removesuffix("\n"), name, asked), variable)
+            reply = asking.ask(self.bench, cell.removesuffix("\n"), name, asked)
+            self._take(reply, variable)
             return None
 
     def close(self) -> None:

@@ -22,7 +22,8 @@ from dexto_magic import commands
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.errors import SessionNotFoundError
-from dexto_magic.jupyter.workbench import LAST, Asked, Workbench
+from dexto_magic.jupyter.asking import Asked, ask
+from dexto_magic.jupyter.workbench import LAST, Workbench
 from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
 from dexto_magic.llm.providers import llm_config
 from dexto_magic.rendering import plain
@@ -122,7 +123,7 @@ def _option(text: str) -> tuple[str, JSON]:
 def _ask(bench: Workbench, text: str) -> Any:
     if not text:
         raise UsageError("there is nothing to ask: `%dexto ask TEXT`")
-    return bench.ask(text, None, Asked(as_value=True))
+    return ask(bench, text, None, Asked(as_value=True))
 
 
 def _use(bench: Workbench, rest: str) -> Said:
