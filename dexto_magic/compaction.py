@@ -6,11 +6,13 @@ A summary carries the one before it, so that nothing said early is lost when it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from dexto_magic.conversation.line import Line
-from dexto_magic.conversation.messages import Aside, Message, Turn, new_id, turns_of
+from dexto_magic.conversation.messages import Aside, Turn, new_id
 from dexto_magic.conversation.window import (
+    BYTES_PER_TOKEN,
     SUMMARISED,
     Material,
     PromptMessage,
@@ -24,14 +26,14 @@ KEPT_TURNS = 2
 """Turns, the newest, that stay word for word."""
 
 SUMMARISE = (
-    "Summarise the conversation below, so that it can go on from the summary alone. Keep every "
-    "fact, name, number, decision, definition and open question, and what the user asked to be "
-    "remembered; keep code only where it is still needed. If a summary of earlier turns is given, "
-    "carry all of it over. Write in the language of the conversation, briefly, and nothing else "
-    "than the summary."
+    "Summarise the conversation below so that it can go on from the summary alone. Keep every "
+    "fact, name, number, decision and open question; code only where it is still needed. Carry "
+    "over an earlier summary whole. Write briefly, in its language, and only the summary."
 )
 
-_ASK_SUMMARY = "Summarise the conversation above, together with the earlier summary if there is one."
+_ASK_SUMMARY = (
+    "Summarise the conversation above, together with the earlier summary if there is one."
+)
 
 TITLE = (
     "Write a title for the conversation below: at most eight words, in its language, without "
@@ -79,9 +81,23 @@ def portion(turns: Sequence[Turn], before: Aside | None, limit: int | None) -> l
     return taken
 
 
-def title_request(history: Sequence[Message]) -> ChatRequest:
-    """Asks for a title."""
-    turns, taken = turns_of(history), 1
+def shortened(turn: Turn, tokens: int) -> Turn:
+    """The turn with the middle of long messages left out, of about so many tokens."""
+    each = max(1, tokens // len(turn.messages)) * BYTES_PER_TOKEN // 2
+    return replace(
+        turn,
+        messages=tuple(
+            replace(message, content=f"{message.content[:each]} [...] {message.content[-each:]}")
+            if len(message.content) > 2 * each
+            else message
+            for message in turn.messages
+        ),
+    )
+
+
+def title_request(turns: Sequence[Turn]) -> ChatRequest:
+    """Asks for a title, from how a conversation begins."""
+    taken = 1
     while taken < len(turns) and size_of(turns[: taken + 1]) <= TITLE_MATERIAL:
         taken += 1
     return ChatRequest(
@@ -91,6 +107,11 @@ def title_request(history: Sequence[Message]) -> ChatRequest:
             PromptMessage(role="user", content=_ASK_TITLE),
         ]
     )
+
+
+def title_of(turn: Turn, line: Line, now: datetime) -> Aside:
+    """A title of what is in view up to a turn, its text still to come."""
+    return replace(summary_of([turn], line, now), kind="title", id=new_id("ttl"))
 
 
 def cleaned_title(text: str) -> str:

@@ -233,6 +233,22 @@ def whole(
     )
 
 
+def asked_again(transcript: Transcript, turn: int | None) -> Message:
+    """The user message of a turn in view, of the last one for ``None``.
+
+    Raises:
+        SessionError: There is none.
+    """
+    name = transcript.session.id
+    prompts = [m for m in transcript.messages if m.role == "user" and turn in (None, m.turn)]
+    if not prompts:
+        which = "no turn" if turn is None else f"no turn {turn} in view"
+        raise SessionError(
+            f"There is nothing to retry: session {name!r} has {which}.", session_id=name
+        )
+    return prompts[-1]
+
+
 def emptied(record: SessionRecord) -> SessionRecord:
     """A reset: all messages gone, and an automatic title with them; the rest is kept."""
     return replace(

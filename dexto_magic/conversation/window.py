@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from dexto_magic.conversation.messages import Aside, Message, Turn, turns_of
@@ -21,9 +22,13 @@ CUT_SHORT = "[This reply was cut short: {reason}.]"
 SUMMARISED = "What was said before, up to turn {turn} of this conversation, in a summary:\n\n{text}"
 """What stands for the turns of which there is a summary."""
 
-_BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 """OpenAI's rule of thumb for English, in characters (https://help.openai.com/articles/4936856);
 by bytes it holds roughly for other scripts, too, whose characters take more tokens each."""
+
+_ENOUGH, _WIDEST = 20, 4.0
+"""Estimated tokens of replies from which on the provider's own count of them corrects the rule of
+thumb, by so much at most."""
 
 _TOKENS_PER_MESSAGE = 4
 """What frames a message, by OpenAI's own count (openai-cookbook, How_to_count_tokens)."""
@@ -97,13 +102,33 @@ class Material:
     note: str | None = None
     summary: Aside | None = None
 
-    @property
-    def turns(self) -> list[Turn]:
+    @cached_property
+    def turns(self) -> Sequence[Turn]:
         """The turns of before that can be sent: a failed one is left out whole.
 
         So a retry does not double its question.
         """
         return [turn for turn in turns_of(self.history) if turn.status in ("complete", "stopped")]
+
+    @cached_property
+    def _scale(self) -> float:
+        """How many tokens the provider counts where one is estimated, by its replies so far."""
+        counted, estimated = 0, 0
+        for message in self.history:
+            if message.usage is not None and message.status == "complete" and message.content:
+                counted += message.usage.output_tokens - (message.usage.reasoning_tokens or 0)
+                estimated += estimate(message.content)
+        if counted <= 0 or estimated < _ENOUGH:
+            return 1.0
+        return min(max(counted / estimated, 1 / _WIDEST), _WIDEST)
+
+    @cached_property
+    def _sizes(self) -> Sequence[int]:
+        """About how many tokens each of the turns is."""
+        return [self._scaled(size_of([turn])) for turn in self.turns]
+
+    def _scaled(self, size: int) -> int:
+        return round(size * self._scale)
 
     def composed(self, first: int = 1) -> Composition:
         """The request, with the turns from a number on word for word.
@@ -115,9 +140,8 @@ class Material:
         Args:
             first: Turns of lower numbers are left out, as are those that the summary stands for.
         """
-        turns = self.turns
-        begin = max(first, self.summary.turn + 1 if self.summary else 1)
-        sent = [turn for turn in turns if turn.number >= begin]
+        begin = self._begin(first)
+        sent = [turn for turn in self.turns if turn.number >= begin]
         messages = [PromptMessage(role="system", content=self.system)] if self.system else []
         if self.summary is not None:
             text = SUMMARISED.format(turn=self.summary.turn, text=self.summary.content)
@@ -126,58 +150,64 @@ class Material:
         if self.note:
             messages.append(PromptMessage(role="system", content=self.note))
         messages.append(PromptMessage(role="user", content=self.prompt))
-        by_text = sum(estimate(message.content) for message in messages)
-        reported = self._reported(turns, begin)
+        estimated = self._scaled(sum(estimate(message.content) for message in messages))
+        reported = self._reported(begin)
         return Composition(
             messages=tuple(messages),
-            tokens=by_text if reported is None else reported,
-            estimate=by_text,
+            tokens=estimated if reported is None else reported,
+            estimate=estimated,
             measured=reported is not None,
             turns=len(sent),
-            of=len(turns),
-            first=sent[0].number if sent else self._next_number(),
+            of=len(self.turns),
+            first=sent[0].number if sent else self._next_number,
             summary=self.summary,
         )
 
-    def fitting(self, limit: int, first: int = 1) -> Composition:
+    def fitting(self, limit: int) -> Composition:
         """The request with as many of the newest turns as fit into ``limit`` tokens.
 
         If not even the new message does, it is sent alone: the provider has the last word.
         """
-        composition = self.composed(first)
-        numbers = [turn.number for turn in self.turns if turn.number >= composition.first]
-        while numbers and composition.tokens > limit:
-            # Whole turns, about as many as are too many, and then one by one.
-            excess, dropped = composition.tokens - limit, 0
-            while numbers and dropped < excess:
-                number = numbers.pop(0)
-                dropped += self._size_of(number)
-            composition = self.composed(numbers[0] if numbers else self._next_number())
-        return composition
+        composition = self.composed()
+        excess, first = composition.tokens - limit, composition.first
+        for turn, size in zip(self.turns, self._sizes, strict=True):
+            if turn.number >= composition.first and excess > 0:
+                excess -= size
+                first = turn.number + 1
+        return self.composed(first)
 
-    def _size_of(self, number: int) -> int:
-        (turn,) = [turn for turn in self.turns if turn.number == number]
-        return size_of([turn])
+    def _begin(self, first: int) -> int:
+        return max(first, self.summary.turn + 1 if self.summary else 1)
 
+    @property
     def _next_number(self) -> int:
         return self.history[-1].turn + 1 if self.history else 1
 
-    def _reported(self, turns: Sequence[Turn], begin: int) -> int | None:
+    def _reported(self, begin: int) -> int | None:
         """The size by the last reply whose tokens are known, and estimates of what is different."""
-        for at in range(len(turns) - 1, -1, -1):
-            reply = turns[at].messages[-1]
-            if reply.role != "assistant" or reply.usage is None or reply.status != "complete":
-                continue
-            if not reply.usage.input_tokens:
-                continue
-            then = reply.sent_from or 1
-            size = reply.usage.total_tokens - (reply.usage.reasoning_tokens or 0)
-            if self.summary is not None and self.summary.turn >= then:  # made since
-                size += estimate(self.summary.content)
-            size += size_of(turn for turn in turns[: at + 1] if begin <= turn.number < then)
-            size -= size_of(turn for turn in turns[: at + 1] if then <= turn.number < begin)
-            size += size_of(turns[at + 1 :])
-            return max(0, size) + sum(estimate(text) for text in (self.note, self.prompt) if text)
+        at = self._last_counted
+        if at is None:
+            return None
+        reply = self.turns[at].messages[-1]
+        assert reply.usage is not None
+        then = reply.sent_from or 1
+        size = reply.usage.total_tokens - (reply.usage.reasoning_tokens or 0)
+        if self.summary is not None and self.summary.turn >= then:  # made since
+            size += self._scaled(estimate(self.summary.content))
+        for place, (turn, more) in enumerate(zip(self.turns, self._sizes, strict=True)):
+            if place > at or begin <= turn.number < then:
+                size += more
+            elif then <= turn.number < begin:
+                size -= more
+        new = sum(estimate(text) for text in (self.note, self.prompt) if text)
+        return max(0, size) + self._scaled(new)
+
+    @property
+    def _last_counted(self) -> int | None:
+        for at in range(len(self.turns) - 1, -1, -1):
+            reply = self.turns[at].messages[-1]
+            if reply.role == "assistant" and reply.status == "complete" and reply.usage is not None:
+                return at if reply.usage.input_tokens else None
         return None
 
 
@@ -188,7 +218,7 @@ def messages_of(turns: Iterable[Turn]) -> list[PromptMessage]:
 
 def estimate(text: str) -> int:
     """About how many tokens a message of this text is."""
-    return len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+    return len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
 
 
 def size_of(turns: Iterable[Turn]) -> int:
