@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from dexto_magic.conversation.line import Line
-from dexto_magic.conversation.messages import Aside
+from dexto_magic.conversation.messages import Aside, Message
 from dexto_magic.conversation.record import CONTEXT_BUDGET, OVERFLOW, SessionRecord
 from dexto_magic.conversation.session import Transcript
 from dexto_magic.conversation.summaries import is_about
@@ -59,13 +60,8 @@ def inherits(line: Line, aside: Aside) -> bool:
 
 def restored(transcript: Transcript, *, sid: str, name: str, source: str | None) -> SessionRecord:
     """The record of a session that comes from elsewhere, such as an export."""
-    session, line = transcript.session, transcript.line
-    if line is None:
-        numbers = [message.turn for message in transcript.messages]
-        versions = {m.turn: m.version for m in transcript.messages if m.version != 1}
-        end = max(numbers, default=0)
-        gone = tuple(sorted(set(range(1, end + 1)) - set(numbers)))
-        line = Line(end=end, made=end, versions=versions, latest=versions, gone=gone)
+    session = transcript.session
+    line = transcript.line or _line_of(transcript.messages, transcript.others)
     settings = {OVERFLOW: session.overflow, CONTEXT_BUDGET: session.context_budget}
     return SessionRecord(
         sid=sid,
@@ -85,4 +81,23 @@ def restored(transcript: Transcript, *, sid: str, name: str, source: str | None)
         forked_at=session.forked_at,
         source=source,
         notebooks=session.notebooks,
+    )
+
+
+def _line_of(shown: Sequence[Message], others: Sequence[Message]) -> Line:
+    """The line of messages that come without one: there is nothing to undo but turns in view.
+
+    No turn or version that is begun later is taken for one of the others.
+    """
+    numbers = {message.turn for message in shown}
+    end = max(numbers, default=0)
+    latest: dict[int, int] = {}
+    for message in (*shown, *others):
+        latest[message.turn] = max(message.version, latest.get(message.turn, 1))
+    return Line(
+        end=end,
+        made=max(latest, default=0),
+        versions={message.turn: message.version for message in shown if message.version != 1},
+        latest={turn: version for turn, version in latest.items() if version != 1},
+        gone=tuple(sorted(set(range(1, end + 1)) - numbers)),
     )

@@ -1,76 +1,36 @@
 """How each operation moves a session's record."""
 
-from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexto_magic.conversation.history import (
-    KNOWN_MARKS,
-    KNOWN_NOTEBOOKS,
     TITLE_LENGTH,
-    OpenTurn,
-    Partial,
-    SessionRecord,
-    at_home,
     automatic_title,
     busy,
+    check_turn,
     crashed,
     emptied,
     fence,
-    homeless,
+    noted,
     opened,
     rows_of,
     settled,
     signal,
     updated,
+    whole,
 )
+from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import Usage
+from dexto_magic.conversation.places import KNOWN_MARKS, KNOWN_NOTEBOOKS, at_home
+from dexto_magic.conversation.record import OpenTurn, Partial
 from dexto_magic.errors import SessionBusyError, SessionError, SessionNotFoundError
-from tests.support.messages import assistant, from_cell, user
+from tests.support.messages import assistant, failed, from_cell, summary, title, user
+from tests.support.records import EMPTY, FULL, LATER, MADE, NOW, changed, claim_in
 
 steady = settings(derandomize=True, deadline=None, max_examples=200)
-
-MADE = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-NOW = MADE + timedelta(hours=1)
-LATER = NOW + timedelta(seconds=5)
-
-EMPTY = SessionRecord(sid="s1", id="eda", created_at=MADE, used_at=MADE)
-FULL = SessionRecord(
-    sid="s1",
-    id="eda",
-    created_at=MADE,
-    used_at=NOW,
-    epoch=3,
-    rows=9,
-    revision=20,
-    turns=4,
-    messages=8,
-    versions={2: 2},
-    undo=({"turn": 5},),
-    open=OpenTurn(owner="own_1", holder="a kernel", since=NOW, turn=4),
-    title="Plot it",
-    model="openai:gpt-4o",
-    system="Be brief.",
-    settings={"share_names": True},
-    usage=Usage(input_tokens=10, output_tokens=5),
-    forked_from="older",
-    home="/a.ipynb",
-    notebooks=("/a.ipynb", "/b.ipynb"),
-    marks=("cell c1", "cell c2"),
-)
-
-
-def claim_in(record, message=None, *, now=NOW):
-    return opened(record, message or user("Plot it"), owner="own_1", holder="a kernel", now=now)
-
-
-def changed(before, after):
-    """The names of the fields that are not the same."""
-    names = (field.name for field in fields(SessionRecord))
-    return {name for name in names if getattr(before, name) != getattr(after, name)}
 
 
 # -- a turn begins ---------------------------------------------------------------------------------
@@ -79,7 +39,8 @@ def changed(before, after):
 def test_a_claim_leaves_the_mark_of_who_runs_the_turn():
     record, claim = claim_in(EMPTY)
     assert record.open == OpenTurn(owner="own_1", holder="a kernel", since=NOW, turn=1)
-    assert (record.rows, record.turns, record.messages, record.revision) == (1, 1, 1, 1)
+    assert (record.rows, record.line, record.messages) == (1, Line(end=1, made=1), 1)
+    assert record.revision == 1
     assert record.used_at == NOW
     assert (claim.sid, claim.epoch, claim.revision, claim.owner) == ("s1", 0, 1, "own_1")
     assert claim.session == EMPTY.session()
@@ -87,13 +48,15 @@ def test_a_claim_leaves_the_mark_of_who_runs_the_turn():
 
 def test_a_claim_moves_nothing_else():
     after, _ = claim_in(FULL, user("And now?"), now=LATER)
-    assert changed(FULL, after) == {"rows", "revision", "turns", "messages", "used_at", "open"}
+    assert changed(FULL, after) == {"rows", "revision", "line", "messages", "used_at", "open"}
+    assert after.line == FULL.line.appended()
 
 
 def test_the_message_of_a_claim_gets_the_next_number_whatever_it_says_itself():
     message = user("q", turn=77, version=5)
-    _, claim = claim_in(replace(FULL, open=None), message)
-    assert (claim.message.turn, claim.message.version) == (5, 1)
+    record, claim = claim_in(replace(FULL, open=None), message)
+    assert (claim.message.turn, claim.message.version) == (5, 2), "5 was undone before"
+    assert (record.open.turn, record.open.version) == (5, 2)
     assert replace(claim.message, turn=77, version=5) == message
 
 
@@ -164,7 +127,7 @@ def test_an_end_takes_the_mark_away_and_counts_rows_and_tokens():
     rows = [assistant("a", usage=Usage(input_tokens=3)), assistant("b", usage=None)]
     after = settled(record, rows_of(claim, rows), now=LATER)
     assert after.open is None
-    assert (after.rows, after.messages, after.turns, after.revision) == (3, 3, 1, 2)
+    assert (after.rows, after.messages, after.line, after.revision) == (3, 3, record.line, 2)
     assert (after.used_at, after.usage) == (LATER, Usage(input_tokens=3))
     assert changed(record, after) == {"rows", "messages", "revision", "used_at", "usage", "open"}
 
@@ -183,7 +146,7 @@ def test_an_end_without_a_reply_still_ends():
 def test_rows_become_parts_of_their_claims_turn():
     _, claim = claim_in(replace(FULL, open=None))
     rows = rows_of(claim, [assistant("a", turn=9, version=3), assistant("b")])
-    assert [(r.content, r.turn, r.version) for r in rows] == [("a", 5, 1), ("b", 5, 1)]
+    assert [(r.content, r.turn, r.version) for r in rows] == [("a", 5, 2), ("b", 5, 2)]
 
 
 @steady
@@ -194,12 +157,85 @@ def test_numbers_and_counts_agree_after_any_turns(replies):
         record, claim = claim_in(record)
         assert claim.message.turn == turn
         record = settled(record, rows_of(claim, [assistant()] * number), now=NOW)
-    assert record.turns == len(replies)
+    assert record.line == Line(end=len(replies), made=len(replies))
     assert record.rows == record.messages == len(replies) + sum(replies)
     assert record.revision == 2 * len(replies)
     total = Usage(input_tokens=3 * sum(replies), output_tokens=2 * sum(replies))
     assert record.usage == total
     assert record.session().message_count == record.messages
+
+
+# -- another version of a turn ---------------------------------------------------------------------
+
+IDLE = replace(FULL, open=None)
+
+
+def test_a_new_version_takes_the_place_of_the_one_before():
+    record, claim = claim_in(IDLE, user("anew"), now=LATER, revises=2, hides=3)
+    assert (claim.message.turn, claim.message.version) == (2, 3)
+    assert record.line == IDLE.line.revised(2)
+    assert (record.rows, record.messages) == (10, 8 + 1 - 3)
+    assert record.open == OpenTurn(
+        owner="own_1", holder="a kernel", since=LATER, turn=2, version=3, hides=3
+    )
+    assert record.revises
+    assert record.committed == replace(IDLE.line, undone=(), latest={2: 3})
+
+
+def test_a_new_turn_is_no_new_version_though_its_number_was_used():
+    record, _ = claim_in(IDLE, now=LATER)
+    assert not record.revises
+    assert record.committed == IDLE.line.up_to(4)
+
+
+@pytest.mark.parametrize("status", ["complete", "stopped"])
+def test_a_new_version_that_came_to_something_stays(status):
+    record, claim = claim_in(IDLE, revises=2, hides=3)
+    after = settled(record, rows_of(claim, [assistant(status=status)]), now=LATER)
+    assert after.line == record.line
+    assert after.messages == 8 + 2 - 3
+
+
+def test_a_new_version_that_failed_gives_the_one_before_back():
+    record, claim = claim_in(IDLE, revises=2, hides=3)
+    replies = [assistant("", tool_calls=()), failed()]
+    after = settled(record, rows_of(claim, replies), now=LATER)
+    assert [after.line.current(turn) for turn in range(1, 5)] == [1, 2, 1, 1]
+    assert (after.messages, after.rows) == (8, 12)
+    assert not after.line.undone
+    _, again = claim_in(after, revises=2, hides=3)
+    assert again.message.version == 4
+
+
+def test_a_new_turn_that_failed_stays():
+    record, claim = claim_in(IDLE)
+    after = settled(record, rows_of(claim, [failed()]), now=LATER)
+    assert (after.line, after.messages) == (record.line, 10)
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (0, "no turn 0 in view. It has turns up to 4"),
+        (5, "no turn 5 in view. It has turns up to 4"),
+        (3, "no turn 3 in view. It was forgotten"),
+    ],
+)
+def test_a_turn_that_is_not_in_view_has_no_new_version(turn, words):
+    record = replace(IDLE, line=IDLE.line.without(3))
+    for attempt in (
+        lambda: check_turn(record, turn),
+        lambda: claim_in(record, revises=turn),
+    ):
+        with pytest.raises(SessionError, match=f"'eda' has {words}") as caught:
+            attempt()
+        assert caught.value.session_id == "eda"
+
+
+def test_an_empty_session_says_that_it_has_no_turns():
+    with pytest.raises(SessionError, match=r"no turn 1 in view\. It has no turns"):
+        check_turn(EMPTY, 1)
+    check_turn(FULL, 4)
 
 
 # -- a turn whose owner died -----------------------------------------------------------------------
@@ -240,6 +276,56 @@ def test_a_dead_turn_is_ended_in_its_own_version():
     assert (row.turn, row.version) == (4, 2)
 
 
+def test_a_new_version_whose_owner_died_is_current_if_anything_of_it_arrived():
+    record, _ = claim_in(IDLE, revises=2, hides=2)
+    partial = Partial(epoch=3, turn=2, message=assistant("half"))
+    row = crashed(record, partial, now=LATER)
+    assert (row.turn, row.version, row.status) == (2, 3, "stopped")
+    assert settled(record, [row], now=LATER).line.current(2) == 3
+    row = crashed(record, None, now=LATER)
+    assert (row.turn, row.version, row.status) == (2, 3, "failed")
+    assert settled(record, [row], now=LATER).line.current(2) == 2
+
+
+# -- asides, and all that is kept ------------------------------------------------------------------
+
+
+def transcript_of(record, *messages, asides=()):
+    return whole(record, messages, asides)
+
+
+def test_a_summary_counts_and_moves_nothing_that_a_running_turn_builds_on():
+    record, claim = claim_in(EMPTY)
+    about = transcript_of(record, claim.message)
+    after = noted(record, summary("so far", about))
+    assert changed(record, after) == {"rows", "usage"}
+    assert (after.rows, after.usage) == (2, Usage(input_tokens=5, output_tokens=1))
+    assert fence(after, claim) is after
+    assert noted(record, summary("so far", about, usage=None)).usage == record.usage
+
+
+def test_a_title_that_a_model_wrote_is_no_persons_own():
+    record, claim = claim_in(replace(EMPTY, title="Mine", own_title=True))
+    after = noted(record, title("Sales by month", transcript_of(record, claim.message)))
+    assert (after.title, after.own_title) == ("Sales by month", False)
+
+
+def test_all_that_is_kept_is_what_is_in_view_and_what_is_not_by_turn_and_version():
+    record = replace(
+        EMPTY, line=Line().appended().appended().revised(1).appended().undo()[0].revised(1)
+    )
+    said = [
+        user(f"{turn} {version}", turn=turn, version=version)
+        for turn, version in [(1, 1), (2, 1), (1, 2), (3, 1), (1, 3)]
+    ]
+    noted_before = [summary("of the first", transcript_of(record, said[0], said[4]), turn=1)]
+    kept = transcript_of(record, *said, asides=noted_before)
+    assert [m.content for m in kept.messages] == ["1 3", "2 1"]
+    assert [m.content for m in kept.others] == ["1 1", "1 2", "3 1"]
+    assert kept.asides == tuple(noted_before)
+    assert (kept.line, kept.session) == (record.line, record.session())
+
+
 # -- reset -----------------------------------------------------------------------------------------
 
 
@@ -247,18 +333,17 @@ def test_a_reset_begins_a_new_epoch_and_keeps_what_the_session_is():
     after = emptied(FULL)
     assert after.epoch == FULL.epoch + 1
     assert after.revision == FULL.revision + 1
-    gone = (after.rows, after.turns, after.messages, after.versions, after.undo, after.open)
-    assert gone == (0, 0, 0, {}, (), None)
-    assert after.title is None
+    assert (after.rows, after.messages, after.line, after.open) == (0, 0, Line(), None)
+    assert (after.family, after.source, after.title) == (None, None, None)
     assert changed(FULL, after) == {
         "epoch",
         "revision",
         "rows",
-        "turns",
         "messages",
-        "versions",
-        "undo",
+        "line",
         "open",
+        "family",
+        "source",
         "title",
     }
 
@@ -290,7 +375,8 @@ def test_a_cancelled_turn_is_told_so_and_may_still_save_what_it_has():
 
 def test_a_change_of_model_or_home_amid_a_turn_does_not_end_it():
     record, claim = claim_in(EMPTY)
-    moved = at_home(updated(record, model="openai:o3", system="New."), "/a.ipynb", ["c1"])
+    changes = {"model": "openai:o3", "system": "New.", "title": "Mine", "overflow": "trim"}
+    moved = at_home(updated(record, changes), "/a.ipynb", ["c1"])
     assert signal(moved, claim) == "go on"
     assert fence(moved, claim) is moved
 
@@ -342,59 +428,47 @@ def test_a_busy_session_says_who_holds_it_and_since_when():
     assert "10:00:00 UTC" in str(error)
 
 
-# -- own values, and homes -------------------------------------------------------------------------
+# -- own values ------------------------------------------------------------------------------------
+
+
+OWN = ("model", "system", "title", "own_title", "settings")
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "moves"),
     [
-        ({"model": None, "system": None}, ("openai:gpt-4o", "Be brief.")),
-        ({"model": "openai:o3", "system": None}, ("openai:o3", "Be brief.")),
-        ({"model": None, "system": "Be long."}, ("openai:gpt-4o", "Be long.")),
-        ({"model": "", "system": ""}, (None, None)),
+        ({}, {}),
+        (dict.fromkeys(["model", "system", "title", "overflow", "context_budget"]), {}),
+        ({"model": "openai:o3"}, {"model": "openai:o3"}),
+        ({"system": "Be long."}, {"system": "Be long."}),
+        ({"model": "", "system": ""}, {"model": None, "system": None}),
+        ({"title": "Mine"}, {"title": "Mine", "own_title": True}),
+        ({"title": ""}, {"title": None}),
+        ({"overflow": "error"}, {"settings": {"overflow": "error", "context_budget": 1000}}),
+        ({"context_budget": 5}, {"settings": {"overflow": "trim", "context_budget": 5}}),
+        ({"overflow": ""}, {"settings": {"context_budget": 1000}}),
+        ({"overflow": "", "context_budget": 0}, {"settings": {}}),
     ],
+    ids=repr,
 )
-def test_own_values_change_where_given_and_go_where_empty(given, kept):
-    after = updated(FULL, **given)
-    assert (after.model, after.system) == kept
-    assert changed(FULL, after) <= {"model", "system"}
-
-
-def test_a_session_at_home_learns_its_cells_once_each():
-    record = at_home(at_home(EMPTY, "/a.ipynb", ["c1", "c2", "c1"]), "/a.ipynb", ["c3", "c1"])
-    assert (record.home, record.marks) == ("/a.ipynb", ("c2", "c3", "c1"))
-
-
-def test_what_a_session_is_recognised_by_moves_with_it_to_a_new_home():
-    record = at_home(FULL, "/other.ipynb", ["cell x"])
-    assert record.home == "/other.ipynb"
-    assert record.marks == ("cell c1", "cell c2", "cell x")
-    assert changed(FULL, record) == {"home", "marks"}
-
-
-def test_a_session_that_loses_its_home_keeps_the_marks_that_the_next_does_not_take():
-    record = homeless(FULL, ["cell c2", "cell c3"])
-    assert (record.home, record.marks) == (None, ("cell c1",))
-    assert changed(FULL, record) == {"home", "marks"}
-
-
-# -- what is shown ---------------------------------------------------------------------------------
-
-
-def test_only_the_current_version_of_a_turn_is_in_view():
-    shown = {
-        (turn, version): FULL.shows(user(turn=turn, version=version))
-        for turn in (1, 2)
-        for version in (1, 2)
+def test_own_values_change_where_given_and_go_where_empty(given, moves):
+    after = updated(FULL, given)
+    assert {name: getattr(after, name) for name in OWN} == {
+        **{name: getattr(FULL, name) for name in OWN},
+        **moves,
     }
-    assert shown == {(1, 1): True, (1, 2): False, (2, 1): False, (2, 2): True}
+    assert changed(FULL, after) <= set(OWN)
+    assert FULL.settings == {"overflow": "trim", "context_budget": 1000}
 
 
-def test_the_public_session_says_what_the_record_does():
-    session = FULL.session()
-    names = {field.name for field in fields(session)} & {f.name for f in fields(FULL)}
-    assert all(getattr(session, name) == getattr(FULL, name) for name in names)
-    assert (session.updated_at, session.message_count, session.turn_count) == (NOW, 8, 4)
+def test_values_that_were_never_own_can_be_taken_away():
+    assert updated(EMPTY, {"overflow": "", "context_budget": 0, "title": "", "model": ""}) == EMPTY
+
+
+def test_a_title_that_is_taken_away_is_a_persons_no_longer():
+    own = updated(EMPTY, {"title": "Mine"})
+    assert (own.title, own.own_title) == ("Mine", True)
+    assert claim_in(updated(own, {"title": ""}), user("Plot it"))[0].title == "Plot it"
 
 
 # -- titles ----------------------------------------------------------------------------------------

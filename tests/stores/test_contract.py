@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from dexto_magic.conversation.places import KNOWN_MARKS
 from dexto_magic.conversation.messages import Attachment, Message, Origin, ToolCall, Usage
+from dexto_magic.conversation.places import KNOWN_MARKS
 from dexto_magic.conversation.session import SessionPage
 from dexto_magic.errors import (
     SessionBusyError,

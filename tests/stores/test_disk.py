@@ -16,6 +16,7 @@ import diskcache
 import pytest
 
 from dexto_magic.conversation.places import KNOWN_MARKS
+from dexto_magic.conversation.wire import message_to_json
 from dexto_magic.errors import (
     SessionBusyError,
     SessionExistsError,
@@ -26,10 +27,11 @@ from dexto_magic.errors import (
     StoreReadOnlyError,
     StoreVersionError,
 )
-from dexto_magic.stores import rows
-from dexto_magic.stores.disk import DiskStore, _outcome
+from dexto_magic.stores.codec import MODE_JSON, decode, encode
+from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.locks import Gate
 from dexto_magic.stores.table import SETTINGS
+from dexto_magic.stores.waiting import outcome
 from tests.support.messages import assistant, user
 from tests.support.processes import heard, in_child, kill, python
 from tests.support.waiting import until
@@ -430,7 +432,7 @@ async def test_every_setting_is_as_given_on_every_connection(disk):
 
     wanted = {name: value for name, value in SETTINGS.items() if name.startswith("sqlite_")}
     assert await disk._read(pragmas) == wanted
-    assert await _outcome((await disk._running()).write_alone(pragmas)) == wanted
+    assert await outcome((await disk._running()).write_alone(pragmas)) == wanted
     kept = dict(raw(disk, "SELECT key, value FROM Settings"))
     assert {name: kept[name] for name in SETTINGS} == SETTINGS
 
@@ -551,15 +553,15 @@ async def test_a_store_says_how_it_is_to_be_read(disk):
     schema = json.loads(data)
     assert schema.pop("generation").startswith("gen_")
     assert schema == {
-        "version": 1,
-        "minimum_reader": 1,
-        "codecs": {"74": "orjson", "75": "json"},
+        "version": 2,
+        "minimum_reader": 2,
+        "codecs": {"74": "orjson", "75": "json", "76": "bytes"},
     }
 
 
 async def test_a_store_of_a_newer_version_is_not_touched(disk):
     await disk.close()
-    newer = rows.encode({"version": 9, "minimum_reader": 9, "generation": "g"})
+    newer = encode({"version": 9, "minimum_reader": 9, "generation": "g"})
     raw(disk, "UPDATE Cache SET value = ? WHERE key = 'v:schema'", newer.data)
     before = database(disk).read_bytes()
     with pytest.raises(StoreVersionError, match="newer version of dexto-magic"):
@@ -570,7 +572,7 @@ async def test_a_store_of_a_newer_version_is_not_touched(disk):
 async def test_a_newer_store_that_older_versions_may_use_opens(disk):
     await disk.create("eda")
     await disk.close()
-    newer = rows.encode({"version": 9, "minimum_reader": 1, "generation": "g"})
+    newer = encode({"version": 9, "minimum_reader": 1, "generation": "g"})
     raw(disk, "UPDATE Cache SET value = ? WHERE key = 'v:schema'", newer.data)
     await disk.open()
     assert (await disk.get("eda")).id == "eda"
@@ -619,7 +621,7 @@ async def test_rows_of_other_kinds_and_versions_are_not_in_view(disk):
     ((sid,),) = raw(disk, "SELECT substr(key, 3) FROM Cache WHERE key LIKE 's:%'")
 
     def put(key, value):
-        row = rows.encode(value)
+        row = encode(value)
         raw(disk, "DELETE FROM Cache WHERE key = ?", key)
         raw(
             disk,
@@ -631,13 +633,13 @@ async def test_rows_of_other_kinds_and_versions_are_not_in_view(disk):
 
     later = [
         {"kind": "summary", "id": "sum_1", "turn": 1, "at": "2026-01-01T00:00:00+00:00"},
-        rows.message_to_json(user("q1 anew", turn=2, version=2)),
-        rows.message_to_json(assistant("a1 anew", turn=2, version=2)) | {"of a later": "version"},
+        message_to_json(user("q1 anew", turn=2, version=2)),
+        message_to_json(assistant("a1 anew", turn=2, version=2)) | {"of a later": "version"},
     ]
     for number, row in enumerate(later, start=4):
         put(f"m:{sid}:00000000:{number:012x}", row)
     ((data,),) = raw(disk, "SELECT value FROM Cache WHERE key = ?", f"s:{sid}")
-    record = rows.decode(rows.MODE_JSON, data) | {"rows": 7, "versions": {"2": 2}}
+    record = decode(MODE_JSON, data) | {"rows": 7, "versions": {"2": 2}}
     put(f"s:{sid}", record)
     assert await texts(disk, "eda") == ["q0", "a0", "q1 anew", "a1 anew"]
     assert [m.content for m in (await disk.transcript("eda", limit=3)).messages] == [
@@ -799,8 +801,9 @@ async def test_files_are_for_their_owner_only_under_any_umask(tmp_path):
     finally:
         os.umask(before)
     await store.close()
-    folders = {name: mode for name, mode in modes.items() if name in (".", "sessions", "owners")}
-    assert folders == {".": 0o700, "sessions": 0o700, "owners": 0o700}
+    names = (".", "sessions", "owners", "derived")
+    folders = {name: mode for name, mode in modes.items() if name in names}
+    assert folders == dict.fromkeys(names, 0o700)
     files = {name: mode for name, mode in modes.items() if name not in folders}
     assert {"gate.lock", "sessions/cache.db", "sessions/cache.db-wal"} <= set(files)
     assert set(files.values()) == {0o600}
@@ -838,7 +841,7 @@ async def test_a_full_disk_loses_nothing_and_the_store_works_again_with_room(dis
     async def limit(pages):
         sql = f"PRAGMA max_page_count = {pages}"
         engine = await disk._running()
-        await _outcome(engine.write_alone(lambda table: table._cache._sql(sql).fetchall()))
+        await outcome(engine.write_alone(lambda table: table._cache._sql(sql).fetchall()))
 
     claim = await disk.claim("eda", user("question"), owner)
     await limit(1)  # SQLite makes that the pages there are

@@ -16,8 +16,8 @@ from dexto_magic.errors import (
     StoreError,
     StoreFullError,
 )
+from dexto_magic.stores.codec import encode
 from dexto_magic.stores.locks import Gate
-from dexto_magic.stores.rows import encode
 from dexto_magic.stores.table import Table
 from dexto_magic.stores.threads import Job, Worker, read_each, write_together
 from tests.support.messages import assistant, user
