@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dexto_magic.agent import AsyncDextoAgent
     from dexto_magic.blocking_stream import BlockingReplyStream
-    from dexto_magic.conversation.context import ContextReport
+    from dexto_magic.conversation.context import ContextReport, PromptPreview
     from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
         Aside,
@@ -79,7 +79,6 @@ if TYPE_CHECKING:
         TextDelta,
     )
     from dexto_magic.llm.providers import LLMConfig
-    from dexto_magic.prompts import PromptPreview
     from dexto_magic.reply_stream import ReplyStream
     from dexto_magic.stores.disk import DiskStore
     from dexto_magic.stores.memory import MemoryStore
@@ -89,7 +88,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "agent": ["AsyncDextoAgent"],
     "blocking_stream": ["BlockingReplyStream"],
-    "conversation.context": ["ContextReport"],
+    "conversation.context": ["ContextReport", "PromptPreview"],
     "conversation.line": ["Line", "Step"],
     "conversation.messages": [
         "Aside",
@@ -134,7 +133,6 @@ _HOMES = {
         "TextDelta",
     ],
     "llm.providers": ["LLMConfig"],
-    "prompts": ["PromptPreview"],
     "reply_stream": ["ReplyStream"],
     "stores.disk": ["DiskStore"],
     "stores.memory": ["MemoryStore"],

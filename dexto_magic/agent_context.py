@@ -15,7 +15,7 @@ from dexto_magic.aside import written
 from dexto_magic.cancellation import seen_through
 from dexto_magic.choosing import ModelChoice
 from dexto_magic.compaction import KEPT_TURNS, cleaned_title, title_of, title_request
-from dexto_magic.conversation.context import ContextReport
+from dexto_magic.conversation.context import ContextReport, PromptPreview
 from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.session import Session, Transcript, valid_session_id
@@ -32,7 +32,7 @@ from dexto_magic.llm.outgoing import request_body
 from dexto_magic.llm.provider_table import PROVIDERS
 from dexto_magic.llm.providers import LLMConfig, context_window_of, spec
 from dexto_magic.membership import Membership
-from dexto_magic.prompts import Prompt, PromptPreview, TurnOptions
+from dexto_magic.prompts import Prompt, TurnOptions
 from dexto_magic.running import TurnHost
 
 
@@ -44,7 +44,7 @@ class ContextMethods:
     _host: TurnHost
 
     async def preview(
-        self, text: str, session_id: str, **options: Unpack[TurnOptions]
+        self, text: str, session_id: str | None = None, **options: Unpack[TurnOptions]
     ) -> PromptPreview:
         """What ``generate`` would send, exactly; nothing is sent, stored or summarised.
 
@@ -53,7 +53,7 @@ class ContextMethods:
 
         Args:
             text: The message.
-            session_id: The session's name.
+            session_id: The session's name, or ``None`` for a session that is still to be made.
             options: As for ``generate``.
 
         Raises:
@@ -62,10 +62,15 @@ class ContextMethods:
             SettingsError: The model or an option cannot be used.
             StoreError: The store cannot be read.
         """
-        name = valid_session_id(session_id)
+        name = "a new session" if session_id is None else valid_session_id(session_id)
         prompt = Prompt(session_id=name, text=worth_sending(text, name), **turn_options(options))
-        transcript = await self._everything(session_id)
-        session = transcript.session
+        if session_id is None:
+            now = datetime.now(UTC)
+            session = Session(id=name, title=None, created_at=now, updated_at=now)
+            transcript = Transcript(session=session, messages=())
+        else:
+            transcript = await self._everything(session_id)
+            session = transcript.session
         config = self._models.config_of(session, prompt.model)
         material = material_of(
             transcript,

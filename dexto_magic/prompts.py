@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from dexto_magic.conversation.messages import JSON, Origin
-from dexto_magic.conversation.window import Composition
 from dexto_magic.llm.protocol import ChatModel
 
 
@@ -58,25 +57,6 @@ class Prompt:
     wait: float = 0.0
     note: str | None = None
     origin: Origin | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptPreview:
-    """What would be sent for a turn. Nothing was.
-
-    Attributes:
-        session_id: The session's name.
-        model: The model that would be asked, as ``"provider:model"``.
-        body: The body of the request, as JSON values, exactly as it would go out.
-        composition: The conversation in it, and how large it is.
-        lines: What is to be known of it, in our words.
-    """
-
-    session_id: str
-    model: str
-    body: Mapping[str, JSON]
-    composition: Composition
-    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dexto_magic.blocking_stream import BlockingReplyStream, Quiet
+from dexto_magic.conversation.context import PromptPreview
 from dexto_magic.conversation.messages import JSON, Origin, Reply
 from dexto_magic.jupyter.display import QuietView, ReplyView, is_kernel, reply_view
 from dexto_magic.jupyter.identity import place
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.llm.outgoing import sendable_options
+from dexto_magic.prompts import TurnOptions
 
 RESUMED = (
     "The turns above are from before this Python session was started. They are a memory of the "
@@ -34,6 +36,8 @@ class Asked:
         stream: Whether the reply is asked for, and shown, in pieces.
         quiet: Whether nothing is shown.
         as_value: Whether the reply is the value of the line, too.
+        again: Whether the last turn is asked again, rather than a new one.
+        only_shown: Whether what would be sent is shown, and nothing sent.
     """
 
     model: str | None = None
@@ -42,16 +46,18 @@ class Asked:
     stream: bool = True
     quiet: bool = False
     as_value: bool = False
+    again: bool = False
+    only_shown: bool = False
 
 
-def ask(bench: Workbench, text: str, name: str | None, asked: Asked) -> Reply:
+def ask(bench: Workbench, text: str | None, name: str | None, asked: Asked) -> Reply:
     """Asks in a session, and shows the reply while it arrives.
 
     An interrupt ends the turn; what arrived is kept, and shown with its mark.
 
     Args:
         bench: The kernel's conversations.
-        text: The prompt.
+        text: The prompt; ``None`` to ask again what was asked before.
         name: The session's name, or ``None`` for the current one.
         asked: How.
 
@@ -66,18 +72,20 @@ def ask(bench: Workbench, text: str, name: str | None, asked: Asked) -> Reply:
     view = QuietView() if asked.quiet else reply_view(bench.shell, session.id, streams=streams)
     for said in lines:
         view.notice(said)
+    how: TurnOptions = {
+        "model": asked.model or bench.practice,
+        "system": asked.system,
+        "options": options,
+        "stream": asked.stream,
+        "wait": bench.defaults.wait,
+        "note": RESUMED if resumed else None,
+        "origin": Origin(notebook=here.notebook, cell_id=here.cell_id),
+    }
     try:
-        stream = bench.agent.stream(
-            text,
-            session.id,
-            model=asked.model or bench.practice,
-            system=asked.system,
-            options=options,
-            stream=asked.stream,
-            wait=bench.defaults.wait,
-            note=RESUMED if resumed else None,
-            origin=Origin(notebook=here.notebook, cell_id=here.cell_id),
-        )
+        if asked.again:
+            stream = bench.agent.stream_retry(session.id, text, **how)
+        else:
+            stream = bench.agent.stream(text or "", session.id, **how)
     except BaseException:
         view.end(None, line=False)
         raise
@@ -90,6 +98,25 @@ def ask(bench: Workbench, text: str, name: str | None, asked: Asked) -> Reply:
     if reply.status != "complete":
         raise KeyboardInterrupt(f"the turn was stopped from elsewhere ({reply.message.reason})")
     return reply
+
+
+def preview(bench: Workbench, text: str, name: str | None, asked: Asked) -> PromptPreview:
+    """What a cell would send; nothing is sent, stored or made.
+
+    Raises:
+        DextoError: It could not be sent.
+    """
+    here = place(bench.shell)
+    session, resumed = bench.session_in_sight(name, here)
+    return bench.agent.preview(
+        text,
+        session.id if session else None,
+        model=asked.model or bench.practice,
+        system=asked.system,
+        options=asked.options,
+        stream=asked.stream,
+        note=RESUMED if resumed else None,
+    )
 
 
 def _followed(stream: BlockingReplyStream, view: ReplyView, *, line: bool) -> Reply:

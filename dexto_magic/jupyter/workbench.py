@@ -5,13 +5,16 @@ The current session belongs here, to a front end, never to the agent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import commands
+from dexto_magic.conversation.prices import Prices
 from dexto_magic.conversation.session import Session
 from dexto_magic.errors import SessionNotFoundError, SettingsError
 from dexto_magic.jupyter.identity import (
@@ -41,6 +44,7 @@ class Defaults:
         wait: Seconds that a cell waits for another turn of its session.
         timeout: Seconds that a model may be silent.
         footer: Whether a line below each reply tells its session, model and tokens.
+        prices: What a million tokens cost, by model, or nothing.
     """
 
     model: str = ""
@@ -49,6 +53,7 @@ class Defaults:
     wait: float = 60.0
     timeout: float = 120.0
     footer: bool = True
+    prices: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Workbench:
@@ -99,6 +104,14 @@ class Workbench:
                 agent.set_key(provider, key)
             self._agent, self._made_for = agent, made_for
         return self._agent
+
+    def prices(self) -> Prices | None:
+        """What tokens cost, if the user said so.
+
+        Raises:
+            SettingsError: What was said are no prices.
+        """
+        return commands.prices(self.defaults.prices)
 
     def take_key(self, provider: str, key: str) -> None:
         """Takes a key for a provider, for as long as the magics are loaded; it is stored nowhere."""
@@ -167,6 +180,16 @@ class Workbench:
         self._note_use(session)
         return session, made
 
+    def rename(self, old: str, new: str) -> None:
+        """Takes note that a session has another name."""
+        if self.current == old:
+            self.current = new
+        self._used = [new if used == old else used for used in self._used]
+        for known in (self._greeted, self._fresh):
+            if old in known:
+                known.discard(old)
+                known.add(new)
+
     def forget(self, name: str) -> None:
         """Takes note that a session is gone."""
         if self.current == name:
@@ -210,6 +233,19 @@ class Workbench:
         self._note_use(session)
         self._greeted.add(session.id)
         return session, lines, session.id not in self._fresh
+
+    def session_in_sight(self, name: str | None, here: Place) -> tuple[Session | None, bool]:
+        """The session that a cell would go to, if it is there, and whether it would be resumed.
+
+        Nothing is made, and nothing is said to have been used.
+        """
+        if name is None:
+            session = self.agent.get_session(self.current) if self.current else None
+            session = session or current_own_session(self.agent, here)
+        else:
+            session = self.agent.get_session(name)
+        resumed = session is not None and session.turn_count > 0 and session.id not in self._fresh
+        return session, resumed
 
     def note_turn(self, session: Session) -> None:
         """Takes note that the session has a turn of this kernel, and so is resumed no more."""
