@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from dexto_magic.agent import AsyncDextoAgent
     from dexto_magic.blocking_stream import BlockingReplyStream
+    from dexto_magic.conversation.context import ContextReport, PromptPreview
     from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
         Aside,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
         Turn,
         Usage,
     )
-    from dexto_magic.conversation.record import Claim
+    from dexto_magic.conversation.record import Claim, Hold
     from dexto_magic.conversation.session import (
         Removal,
         Session,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         Transcript,
         TurnChange,
     )
-    from dexto_magic.conversation.window import PromptMessage
+    from dexto_magic.conversation.window import Composition, PromptMessage
     from dexto_magic.errors import (
         ContextOverflowError,
         DextoError,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "agent": ["AsyncDextoAgent"],
     "blocking_stream": ["BlockingReplyStream"],
+    "conversation.context": ["ContextReport", "PromptPreview"],
     "conversation.line": ["Line", "Step"],
     "conversation.messages": [
         "Aside",
@@ -98,9 +100,9 @@ _HOMES = {
         "Turn",
         "Usage",
     ],
-    "conversation.record": ["Claim"],
+    "conversation.record": ["Claim", "Hold"],
     "conversation.session": ["Removal", "Session", "SessionPage", "Transcript", "TurnChange"],
-    "conversation.window": ["PromptMessage"],
+    "conversation.window": ["Composition", "PromptMessage"],
     "errors": [
         "ContextOverflowError",
         "DextoError",
@@ -147,11 +149,14 @@ __all__ = [
     "ChatModel",
     "ChatRequest",
     "Claim",
+    "Composition",
     "ContextOverflowError",
+    "ContextReport",
     "DextoAgent",
     "DextoError",
     "DiskStore",
     "Finished",
+    "Hold",
     "InvalidSessionIdError",
     "LLMConfig",
     "Line",
@@ -166,6 +171,7 @@ __all__ = [
     "Origin",
     "Owner",
     "PromptMessage",
+    "PromptPreview",
     "ReasoningDelta",
     "Removal",
     "Reply",

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 import os
 import re
+from typing import get_args
 
 from dexto_magic.conversation.messages import Origin
+from dexto_magic.conversation.record import SessionChanges
+from dexto_magic.conversation.session import Overflow
 from dexto_magic.errors import ModelRequestError, SettingsError
 from dexto_magic.llm.outgoing import sendable_options
 from dexto_magic.prompts import TurnOptions
@@ -57,6 +60,48 @@ def turn_options(options: TurnOptions) -> TurnOptions:
     if not isinstance(options.get("origin"), Origin | None):
         raise SettingsError("origin must be an Origin or None.", option="origin")
     return {**options, "options": sendable_options(options.get("options") or {})}
+
+
+def session_changes(changes: SessionChanges) -> SessionChanges:
+    """What is to be changed of a session, once it is known to make sense.
+
+    Raises:
+        SettingsError: It makes none.
+    """
+    for name in changes:
+        if name not in SessionChanges.__annotations__:
+            known = ", ".join(SessionChanges.__annotations__)
+            raise SettingsError(
+                f"A session has no {name!r} of its own; it has {known}.", option=name
+            )
+    for text in ("model", "system", "title"):
+        text_or_none(text, changes.get(text))
+    if changes.get("overflow") not in (None, "", *get_args(Overflow)):
+        raise SettingsError(
+            f"overflow is {changes.get('overflow')!r}: it is one of "
+            f"{', '.join(map(repr, get_args(Overflow)))}.",
+            option="overflow",
+        )
+    budget: object = changes.get("context_budget")
+    if budget is not None and (
+        not isinstance(budget, int) or isinstance(budget, bool) or budget < 0
+    ):
+        raise SettingsError(
+            f"context_budget is {budget!r}: it must be a number of tokens, or 0 for none.",
+            option="context_budget",
+        )
+    return changes.copy()
+
+
+def turn_number(turn: object) -> int:
+    """The number of a turn.
+
+    Raises:
+        SettingsError: No turn has such a number.
+    """
+    if not isinstance(turn, int) or isinstance(turn, bool) or turn < 1:
+        raise SettingsError(f"{turn!r} is no turn's number: they count from 1.", option="turn")
+    return turn
 
 
 def text_or_none(option: str, text: object) -> str | None:

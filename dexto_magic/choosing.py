@@ -6,15 +6,19 @@ the key and the base URL where they belong to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.session import Session
 from dexto_magic.errors import SettingsError
 from dexto_magic.llm.discretion import Secret
-from dexto_magic.llm.protocol import ChatModel
 from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
-from dexto_magic.llm.providers import DEFAULT_MODEL, LLMConfig, llm_config, spec, with_model
+from dexto_magic.llm.providers import (
+    DEFAULT_MODEL,
+    LLMConfig,
+    context_window_of,
+    llm_config,
+    spec,
+    with_model,
+)
+from dexto_magic.prompts import Answerer
 from dexto_magic.settings import MODEL_VARIABLE, variable
 from dexto_magic.wiring import Models
 
@@ -71,17 +75,19 @@ class ModelChoice:
         name = choice or session.model
         return with_model(self.config, name) if name else self.config
 
-    def answering(
-        self, session: Session, choice: str | None
-    ) -> tuple[ChatModel, Mapping[str, JSON]]:
-        """Who answers, and the request options that go with every question.
+    def answering(self, session: Session, choice: str | None = None) -> Answerer:
+        """Who answers in the session, and how it is asked.
 
         Raises:
             ModelAuthenticationError: There is no key, and one is needed.
             SettingsError: The model cannot be used.
         """
         config = self.config_of(session, choice)
-        return self._models.get(config), config.options
+        return Answerer(
+            model=self._models.get(config),
+            options=config.options,
+            window=context_window_of(config),
+        )
 
     def take_key(self, provider: str, key: str) -> None:
         """Takes a key for a provider.

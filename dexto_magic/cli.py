@@ -14,15 +14,32 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from dexto_magic import commands
+from dexto_magic.blocking_stream import BlockingReplyStream
 from dexto_magic.errors import DextoError, SettingsError
+from dexto_magic.llm.protocol import Notice, TextDelta
 from dexto_magic.llm.provider_table import PRACTICE
-from dexto_magic.rendering.plain import printable
+from dexto_magic.rendering.plain import mark, printable, reply_line
 from dexto_magic.rendering.views import as_text
 from dexto_magic.settings import folder, wants_color
 from dexto_magic.sync_agent import DextoAgent
+from dexto_magic.verb_arguments import (
+    AT,
+    EVERY_SESSION,
+    EVERYTHING,
+    GENERATE,
+    PATTERN,
+    SETTING,
+    TURN,
+    UP_TO,
+    YES,
+    Argument,
+    flag,
+    number,
+    option,
+    session_name,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,46 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dexto-magic",
         description="Named conversations with language models: what notebooks and agents left in "
-        "the store, looked at and tidied from the shell.",
+        "the store, looked at, searched, tidied and gone on with from the shell.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    store = argparse.ArgumentParser(add_help=False)
-    store.add_argument(
-        "--store",
-        metavar="FOLDER",
-        help="where the sessions are kept; otherwise DEXTO_HOME, else the platform's user data",
-    )
-    named = argparse.ArgumentParser(add_help=False)
-    named.add_argument("name", metavar="NAME", help="the session's name")
-
-    def verb(run: Callable[[argparse.Namespace], int], *parents: argparse.ArgumentParser) -> Any:
-        """A sub-command, called and described as the function that does it."""
+    for run, arguments in _VERBS:
         name, text = run.__name__.strip("_"), (run.__doc__ or "").strip()
-        added = verbs.add_parser(name, help=text, description=text, parents=parents)
+        added = verbs.add_parser(name, help=text, description=text)
+        for argument in arguments:
+            argument.add_to(added)
         added.set_defaults(run=run)
-        return added
-
-    sessions = verb(_sessions, store)
-    sessions.add_argument(
-        "pattern", metavar="PATTERN", nargs="?", help="part of a name or title, or a pattern with *"
-    )
-    sessions.add_argument(
-        "-n", "--number", metavar="N", type=commands.natural, default=commands.SHOWN_SESSIONS
-    )
-    history = verb(_history, named, store)
-    history.add_argument(
-        "-n", "--number", metavar="N", type=commands.natural, default=commands.SHOWN_TURNS
-    )
-    for removing in (verb(_reset, named, store), verb(_delete, named, store)):
-        removing.add_argument("--yes", action="store_true", help="do not ask")
-    demo = verb(_demo)
-    demo.add_argument("--model", metavar="PROVIDER:NAME", help="a real model, not the practice one")
-    demo.add_argument(
-        "--headless",
-        action="store_true",
-        help="no browser: the same conversation in two kernels, the first one killed",
-    )
     return parser
 
 
@@ -102,11 +89,21 @@ def _version() -> str:
 
 
 def _agent(parsed: argparse.Namespace) -> DextoAgent:
-    """The agent for a verb. None asks a model, so a ``DEXTO_MODEL`` of no sense must not matter."""
+    """The agent for a verb that asks no model: a ``DEXTO_MODEL`` of no sense must not matter."""
+    _check_store(parsed)
+    return DextoAgent(PRACTICE, store=parsed.store, label="dexto-magic")
+
+
+def _asking_agent(parsed: argparse.Namespace) -> DextoAgent:
+    """The agent for a verb that asks a model."""
+    _check_store(parsed)
+    return DextoAgent(parsed.model, store=parsed.store, label="dexto-magic")
+
+
+def _check_store(parsed: argparse.Namespace) -> None:
     if parsed.store is not None and not folder(parsed.store).exists():
         # None is made where a name was mistyped.
         raise SettingsError(f"There is no folder {parsed.store!r}.", option="store")
-    return DextoAgent(PRACTICE, store=parsed.store)
 
 
 def _sessions(parsed: argparse.Namespace) -> int:
@@ -116,9 +113,102 @@ def _sessions(parsed: argparse.Namespace) -> int:
 
 
 def _history(parsed: argparse.Namespace) -> int:
-    """Show the newest turns of a session."""
+    """Show turns of a session: the newest, those around one, all versions."""
     with _agent(parsed) as agent:
-        return _show(commands.history(agent, parsed.name, turns=parsed.number))
+        return _show(
+            commands.history(
+                agent, parsed.name, turns=parsed.number, at=parsed.at, everything=parsed.all
+            )
+        )
+
+
+def _ask(parsed: argparse.Namespace) -> int:
+    """Ask in a session, which is made if need be."""
+    with _asking_agent(parsed) as agent:
+        session = agent.get_or_create_session(parsed.name)
+        text = sys.stdin.read() if parsed.words == ["-"] else " ".join(parsed.words)
+        return _follow(agent.stream(text, session.id, wait=parsed.wait))
+
+
+def _retry(parsed: argparse.Namespace) -> int:
+    """Ask the last turn of a session again, or something else in its place."""
+    with _asking_agent(parsed) as agent:
+        text = " ".join(parsed.words) or None
+        return _follow(agent.stream_retry(parsed.name, text, wait=parsed.wait))
+
+
+def _undo(parsed: argparse.Namespace) -> int:
+    """Take the last turn of a session back, or bring its version before back."""
+    with _agent(parsed) as agent:
+        return _show(agent.undo(parsed.name))
+
+
+def _redo(parsed: argparse.Namespace) -> int:
+    """Bring back what was undone last."""
+    with _agent(parsed) as agent:
+        return _show(agent.redo(parsed.name))
+
+
+def _forget(parsed: argparse.Namespace) -> int:
+    """Take a turn away for good, in all its versions."""
+    with _agent(parsed) as agent:
+        if not _confirmed(agent, parsed, "Forget", turn=parsed.turn):
+            return 1
+        return _show(agent.forget_turn(parsed.name, parsed.turn))
+
+
+def _fork(parsed: argparse.Namespace) -> int:
+    """Go on from a session, or from a turn of it, in a new one."""
+    with _agent(parsed) as agent:
+        return _show(commands.forked(agent, parsed.name, parsed.new, turn=parsed.at))
+
+
+def _rename(parsed: argparse.Namespace) -> int:
+    """Give a session another name."""
+    with _agent(parsed) as agent:
+        return _show(commands.renamed(agent, parsed.old, parsed.new))
+
+
+def _title(parsed: argparse.Namespace) -> int:
+    """Show, set or generate the title of a session."""
+    if parsed.generate:
+        with _asking_agent(parsed) as agent:
+            return _show(commands.title_of(agent.generate_title(parsed.name)))
+    with _agent(parsed) as agent:
+        session = commands.known(agent, parsed.name)
+        if parsed.text is not None:
+            session = agent.update_session(session.id, title=parsed.text)
+        return _show(commands.title_of(session))
+
+
+def _set(parsed: argparse.Namespace) -> int:
+    """Show or change what a session does when the window is full."""
+    with _agent(parsed) as agent:
+        session = commands.known(agent, parsed.name)
+        if parsed.setting:
+            session = commands.configure(agent, session.id, parsed.setting)
+        return _show(commands.settings_of(session))
+
+
+def _context(parsed: argparse.Namespace) -> int:
+    """Show how full the context window is."""
+    with _asking_agent(parsed) as agent:
+        return _show(agent.context(parsed.name))
+
+
+def _compact(parsed: argparse.Namespace) -> int:
+    """Have the older turns of a session summarised."""
+    with _asking_agent(parsed) as agent:
+        return _show(agent.compact(parsed.name, tell=functools.partial(print, flush=True)))
+
+
+def _usage(parsed: argparse.Namespace) -> int:
+    """Show where the tokens of a session went, or of all."""
+    with _agent(parsed) as agent:
+        name = None if parsed.all else parsed.name
+        if parsed.all == (parsed.name is not None):
+            raise SettingsError("Name one session, or ask for all with --all.", option="name")
+        return _show(commands.usage(agent, name, rates=commands.prices({})))
 
 
 def _reset(parsed: argparse.Namespace) -> int:
@@ -147,11 +237,13 @@ def _demo(parsed: argparse.Namespace) -> int:
     return run(parsed.model, say=say)
 
 
-def _confirmed(agent: DextoAgent, parsed: argparse.Namespace, verb: str) -> bool:
+def _confirmed(
+    agent: DextoAgent, parsed: argparse.Namespace, verb: str, *, turn: int | None = None
+) -> bool:
     """Whether what would be lost may be lost: said by ``--yes``, or asked at a terminal."""
     if parsed.yes:
         return True
-    loss = commands.loss(agent, parsed.name, since=datetime.now(UTC))
+    loss = commands.loss(agent, parsed.name, since=datetime.now(UTC), turn=turn)
     if loss is None:
         return True
     if sys.stdin is not None and sys.stdin.isatty():  # it is None where it was closed
@@ -170,3 +262,66 @@ def _show(value: object) -> int:
     color = sys.stdout.isatty() and wants_color()
     print(as_text(value, width=width, color=color), end="", flush=True)
     return 0
+
+
+def _follow(stream: BlockingReplyStream) -> int:
+    """Prints a reply as it arrives, and what is to be known of it to stderr."""
+    for event in stream.events():
+        if isinstance(event, TextDelta):
+            print(printable(event.text), end="", flush=True)
+        elif isinstance(event, Notice):
+            print(f"dexto-magic: {printable(event.text)}", file=sys.stderr)
+    print(flush=True)
+    ending = mark(stream.reply.message)
+    if ending:
+        print(f"dexto-magic: {ending}", file=sys.stderr)
+    print(f"dexto-magic: {reply_line(stream.reply)}", file=sys.stderr)
+    return 0 if stream.reply.status == "complete" else 1
+
+
+_STORE = option(
+    "--store",
+    metavar="FOLDER",
+    text="where the sessions are kept; otherwise DEXTO_HOME, else the platform's user data",
+)
+_MODEL = option(
+    "--model", metavar="PROVIDER:NAME", text="who answers; otherwise DEXTO_MODEL, else the default"
+)
+_WAIT = option(
+    "--wait",
+    metavar="SECONDS",
+    text="how long to wait for another turn of the session",
+    kind=float,
+    default=60.0,
+)
+_ANY_WORDS = Argument(("words",), {"metavar": "TEXT", "nargs": "*", "help": "what to ask instead"})
+_ASKED_WORDS = Argument(
+    ("words",), {"metavar": "TEXT", "nargs": "+", "help": "the message; - to read it from a pipe"}
+)
+_TEXT = Argument(("text",), {"metavar": "TEXT", "nargs": "?", "help": 'the title; "" for none'})
+_DEMO_MODEL = option("--model", metavar="PROVIDER:NAME", text="a real model, not the practice one")
+_HEADLESS = flag(
+    "--headless", "no browser: the same conversation in two kernels, the first one killed"
+)
+_SESSION = session_name()
+
+_VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], ...] = (
+    (_sessions, (PATTERN, number(commands.SHOWN_SESSIONS, "sessions"), _STORE)),
+    (_history, (_SESSION, number(None, "turns"), AT, EVERYTHING, _STORE)),
+    (_ask, (_SESSION, _ASKED_WORDS, _MODEL, _WAIT, _STORE)),
+    (_retry, (_SESSION, _ANY_WORDS, _MODEL, _WAIT, _STORE)),
+    (_undo, (_SESSION, _STORE)),
+    (_redo, (_SESSION, _STORE)),
+    (_forget, (_SESSION, TURN, YES, _STORE)),
+    (_fork, (_SESSION, session_name("new", metavar="NEW"), UP_TO, _STORE)),
+    (_rename, (session_name("old", metavar="OLD"), session_name("new", metavar="NEW"), _STORE)),
+    (_title, (_SESSION, _TEXT, GENERATE, _MODEL, _STORE)),
+    (_set, (_SESSION, SETTING, _STORE)),
+    (_context, (_SESSION, _MODEL, _STORE)),
+    (_compact, (_SESSION, _MODEL, _STORE)),
+    (_usage, (session_name(optional=True), EVERY_SESSION, _STORE)),
+    (_reset, (_SESSION, YES, _STORE)),
+    (_delete, (_SESSION, YES, _STORE)),
+    (_demo, (_DEMO_MODEL, _HEADLESS)),
+)
+"""What each verb does, and what it takes; the first line of a function is its help."""

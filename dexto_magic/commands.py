@@ -7,21 +7,38 @@ call of the agent's (``reset``, ``delete``) needs no function here.
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
+import shlex
 import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, cast
 
+from dexto_magic.conversation.prices import Prices, prices_of
+from dexto_magic.conversation.record import CONTEXT_BUDGET, OVERFLOW, SessionChanges
 from dexto_magic.conversation.session import Session, Transcript
-from dexto_magic.errors import SettingsError
+from dexto_magic.conversation.usage import UsageReport, usage_of
+from dexto_magic.errors import (
+    SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
+    SettingsError,
+)
+from dexto_magic.fitting import DEFAULT_OVERFLOW
 from dexto_magic.rendering import plain
-from dexto_magic.rendering.views import SessionTable
+from dexto_magic.rendering.views import Facts, Forked, Renamed, Said, SessionTable
+from dexto_magic.settings import PRICES_VARIABLE, variable
 from dexto_magic.sync_agent import DextoAgent
 
 SHOWN_SESSIONS = 50
 SHOWN_TURNS = 50
+SHOWN_AROUND = 5
 """How much a list shows unless it is asked for more."""
+
+SETTINGS = (OVERFLOW, CONTEXT_BUDGET)
+"""What can be set of a session with ``KEY=VALUE``."""
 
 _PAGE = 500
 
@@ -57,47 +74,221 @@ def sessions(
     return SessionTable(tuple(found[:limit]), current=current, more=len(found) > limit)
 
 
-def history(agent: DextoAgent, session_id: str, *, turns: int = SHOWN_TURNS) -> Transcript:
-    """The newest turns of a session.
+def history(
+    agent: DextoAgent,
+    session_id: str,
+    *,
+    turns: int | None = None,
+    at: int | None = None,
+    everything: bool = False,
+) -> Transcript:
+    """The newest turns of a session, or those around one.
 
     Args:
         agent: The agent.
         session_id: Its name.
-        turns: At most so many.
+        turns: At most so many; ``None`` for as many as is usual.
+        at: The number of a turn to be shown with those around it, rather than the newest.
+        everything: Whether versions that are not in view, and summaries, are shown, too.
 
     Raises:
         SessionNotFoundError: There is no such session.
+        SessionError: There is no turn of that number.
         SettingsError: ``turns`` is negative.
         StoreError: The store cannot be read.
     """
+    if turns is None:
+        turns = SHOWN_TURNS if at is None else SHOWN_AROUND
     _refuse_negative(turns)
+    if everything:
+        return _around(agent.get_transcript(session_id, everything=True), turns, at)
+    if at is not None:
+        return _around(agent.get_transcript(session_id), turns, at)
     # Two messages a turn, as a rule; one more of the turn before shows that the first is whole.
     newest = agent.get_transcript(session_id, limit=2 * turns + 1)
-    if 0 < len(newest.messages) < newest.session.message_count:
-        oldest_wanted = newest.session.turn_count - turns + 1
-        if newest.messages[0].turn >= oldest_wanted:
-            newest = agent.get_transcript(session_id)
-    before = newest.session.turn_count - turns
-    shown = tuple(message for message in newest.messages if message.turn > before)
-    return replace(newest, messages=shown)
+    if 0 < len(newest.messages) < newest.session.message_count and (
+        len({message.turn for message in newest.messages}) <= turns
+    ):
+        newest = agent.get_transcript(session_id)
+    return _around(newest, turns, None)
 
 
-def loss(agent: DextoAgent, session_id: str, *, since: datetime) -> str | None:
-    """What a reset or a delete would take that is older than ``since``, or ``None`` if nothing is.
+def _around(transcript: Transcript, turns: int, at: int | None) -> Transcript:
+    """The part of a transcript that is shown: the newest turns, or those around one."""
+    held = {message.turn for message in (*transcript.messages, *transcript.others)}
+    numbers = sorted(held)
+    end = len(numbers)
+    if at is not None:
+        if at not in held:
+            name = transcript.session.id
+            raise SessionError(
+                f"Session {name!r} has no turn {at} in view; `%dexto history {shlex.quote(name)} "
+                "--all` shows what was undone, too.",
+                session_id=name,
+            )
+        end = min(end, numbers.index(at) + 1 + turns // 2)
+    shown = set(numbers[max(0, end - turns) : end])
+    return replace(
+        transcript,
+        messages=tuple(message for message in transcript.messages if message.turn in shown),
+        others=tuple(message for message in transcript.others if message.turn in shown),
+        asides=tuple(aside for aside in transcript.asides if aside.turn in shown),
+    )
+
+
+def usage(agent: DextoAgent, session_id: str | None, *, rates: Prices | None = None) -> UsageReport:
+    """Where the tokens of a session went, or of all.
+
+    Args:
+        agent: The agent.
+        session_id: Its name, or ``None`` for all sessions.
+        rates: What tokens cost, if the user said so.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        StoreError: The store cannot be read.
+    """
+    if session_id is not None:
+        return usage_of([agent.get_transcript(session_id, everything=True)], prices=rates)
+    return usage_of(_transcripts(agent), prices=rates)
+
+
+def _transcripts(agent: DextoAgent) -> Iterator[Transcript]:
+    for session in agent.list_sessions():
+        with suppress(SessionNotFoundError):  # deleted meanwhile
+            yield agent.get_transcript(session.id, everything=True)
+
+
+def prices(given: Mapping[str, Any]) -> Prices | None:
+    """What tokens cost: as given, else as ``DEXTO_PRICES`` says; ``None`` where nobody does.
+
+    Raises:
+        SettingsError: What is given are no prices.
+    """
+    if given:
+        return prices_of(given)
+    text = variable(PRICES_VARIABLE)
+    return None if text is None else prices_of(text, variable=PRICES_VARIABLE)
+
+
+def configure(agent: DextoAgent, session_id: str, setting: str) -> Session:
+    """Changes one of a session's own settings.
+
+    Args:
+        agent: The agent.
+        session_id: Its name.
+        setting: ``KEY=VALUE``; an empty value takes the session's own away.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        SettingsError: There is no such setting, or it cannot have that value.
+        StoreError: The store cannot take it.
+    """
+    key, equals, value = (part.strip() for part in setting.partition("="))
+    if key not in SETTINGS or not equals:
+        raise SettingsError(
+            f"{setting!r} is no setting: there are {' and '.join(SETTINGS)}, set as KEY=VALUE.",
+            option=key or None,
+        )
+    changes: SessionChanges = {}
+    if key == OVERFLOW:
+        changes["overflow"] = cast(Any, value)
+    elif value and not value.isdecimal():
+        raise SettingsError(
+            f"{CONTEXT_BUDGET} is a number of tokens, such as 8000, not {value!r}.",
+            option=CONTEXT_BUDGET,
+        )
+    else:
+        changes["context_budget"] = int(value or 0)
+    return agent.update_session(session_id, **changes)
+
+
+def settings_of(session: Session) -> Facts:
+    """A session's own settings."""
+    overflow = session.overflow or f"{DEFAULT_OVERFLOW} (as usual)"
+    budget = plain.number(session.context_budget) if session.context_budget else "none"
+    return Facts(
+        ((OVERFLOW, overflow), (CONTEXT_BUDGET, budget)),
+        (f"own settings of {session.id!r}",),
+    )
+
+
+def title_of(session: Session) -> Facts | Said:
+    """The title of a session."""
+    if session.title is None:
+        return Said((f"{session.id!r} has no title; its next question makes one",))
+    return Facts(((f"title of {session.id!r}", session.title),))
+
+
+def forked(agent: DextoAgent, session_id: str, new_id: str, *, turn: int | None) -> Forked:
+    """A fork of a session; one of that name that is there already is taken as it is.
+
+    Args:
+        agent: The agent.
+        session_id: The session that it comes from.
+        new_id: The new one's name.
+        turn: The last turn to take over, or ``None`` for all.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        SessionExistsError: The name is that of another session.
+        SessionError: The turn is not in view.
+        StoreError: The store cannot take it.
+    """
+    try:
+        return Forked(agent.fork_session(session_id, new_id, turn=turn), made=True)
+    except SessionExistsError:
+        there = agent.get_session(new_id)
+        if there is None or there.forked_from != known(agent, session_id).id:
+            raise
+        return Forked(there, made=False)
+
+
+def renamed(agent: DextoAgent, old: str, new: str) -> Renamed:
+    """A session under its new name; that it has it already is said.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        SessionExistsError: Another session has the new name.
+        StoreError: The store cannot take it.
+    """
+    try:
+        return Renamed(old, agent.rename_session(old, new), made=old != new)
+    except SessionNotFoundError:
+        there = agent.get_session(new)
+        if there is None:
+            raise
+        return Renamed(old, there, made=False)
+
+
+def loss(
+    agent: DextoAgent, session_id: str, *, since: datetime, turn: int | None = None
+) -> str | None:
+    """What a reset, a delete or a forget would take that is older than ``since``, if anything.
+
+    Args:
+        agent: The agent.
+        session_id: The session's name.
+        since: The time.
+        turn: The number of the turn to be forgotten, or ``None`` for the whole session.
 
     Raises:
         SessionNotFoundError: There is no such session.
         StoreError: The store cannot be read.
     """
     session = known(agent, session_id)
-    if not session.turn_count or session.created_at >= since:
+    if session.created_at >= since or (turn is None and not session.message_count):
         return None
-    messages = agent.get_session_history(session_id)
-    if not messages or messages[0].created_at >= since:
+    whole = agent.get_transcript(session_id, everything=True)
+    kept = [m for m in (*whole.messages, *whole.others) if turn in (None, m.turn)]
+    first = min((message.created_at for message in kept), default=since)
+    if first >= since:
         return None
+    if turn is not None:
+        return f"turn {turn} of {session.id!r} is of {plain.moment(first)}"
     return (
         f"{session.id!r} holds {plain.count(session.turn_count, 'turn')}, the first of "
-        f"{plain.moment(messages[0].created_at)}, the last of {plain.moment(session.updated_at)}"
+        f"{plain.moment(first)}, the last of {plain.moment(session.updated_at)}"
     )
 
 
@@ -109,17 +300,6 @@ def known(agent: DextoAgent, session_id: str) -> Session:
         StoreError: The store cannot be read.
     """
     return agent.get_transcript(session_id, limit=0).session
-
-
-def natural(text: str) -> int:
-    """The number that was typed after ``-n``; for a front end's parser, as argparse's ``type``.
-
-    Raises:
-        ArgumentTypeError: It is not a whole number of 0 or more.
-    """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
-    return int(text)
 
 
 def _refuse_negative(number: int) -> None:

@@ -226,4 +226,20 @@ class ModelRequestError(ModelError):
 
 
 class ContextOverflowError(ModelError):
-    """The conversation is longer than the model's context window."""
+    """The conversation is longer than the model's context window, or its session's budget.
+
+    Attributes:
+        window: The tokens that a request may have, if that is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        model: str = "",
+        partial: str = "",
+        window: int | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, model=model, partial=partial)
+        self.window = window

@@ -8,14 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
-from dexto_magic.conversation.record import Claim
-from dexto_magic.errors import StoreError
+from dexto_magic.conversation.history import Signal
+from dexto_magic.conversation.record import Claim, Hold
+from dexto_magic.errors import SessionError, StoreError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.stores.protocol import Store
 from dexto_magic.turns import SAVE_SECONDS, RunningTurn
+
+T = TypeVar("T")
+
+
+async def watched(store: Store, hold: Hold, work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of something that is done under a hold, ended early if that is lost or cancelled.
+
+    Raises:
+        SessionError: It was cancelled from elsewhere, or the session was reset meanwhile.
+        SessionNotFoundError: The session was deleted meanwhile.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=SAVE_SECONDS)
+            signal: Signal = "go on"
+            with suppress(StoreError):  # who cannot look now looks again in half a second
+                signal = await store.watch(hold)
+            if signal != "go on" and not task.done():
+                name = hold.session.id
+                raise SessionError(
+                    f"What was done with session {name!r} was ended from elsewhere ({signal}).",
+                    session_id=name,
+                )
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    return task.result()
 
 
 class Keeper:

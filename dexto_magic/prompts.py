@@ -1,4 +1,4 @@
-"""What is asked in one turn and how: the message, and what this turn has of its own."""
+"""What is asked in one turn and how: the message, what this turn has of its own, and who answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from dexto_magic.conversation.messages import JSON, Origin
+from dexto_magic.llm.protocol import ChatModel
 
 
 class TurnOptions(TypedDict, total=False):
@@ -36,10 +37,19 @@ class TurnOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is asked, and how; see ``TurnOptions``."""
+    """What is asked, and how; see ``TurnOptions``.
+
+    Attributes:
+        session_id: The session's name.
+        text: The message; ``None`` to ask again what a turn of before asked.
+        again: Whether this is to be another version of a turn of before.
+        turn: The number of that turn, or ``None`` for the last.
+    """
 
     session_id: str
-    text: str
+    text: str | None
+    again: bool = False
+    turn: int | None = None
     model: str | None = None
     system: str | None = None
     options: Mapping[str, JSON] = field(default_factory=dict)
@@ -47,3 +57,18 @@ class Prompt:
     wait: float = 0.0
     note: str | None = None
     origin: Origin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answerer:
+    """Who answers in a session, and how it is asked.
+
+    Attributes:
+        model: The model.
+        options: The request options that go with every question.
+        window: The model's context window in tokens, or ``None`` where nobody said it.
+    """
+
+    model: ChatModel
+    options: Mapping[str, JSON]
+    window: int | None

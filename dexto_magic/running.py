@@ -12,16 +12,18 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from dexto_magic.conversation.history import rows_of
+from dexto_magic.conversation.history import asked_again, rows_of
+from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import JSON, Message, Reply, new_id
 from dexto_magic.conversation.record import Claim
 from dexto_magic.conversation.session import Session
-from dexto_magic.conversation.window import request_messages
 from dexto_magic.errors import (
+    ContextOverflowError,
     DextoError,
     ModelError,
     ModelUnavailableError,
@@ -29,6 +31,7 @@ from dexto_magic.errors import (
     SessionError,
     StoreError,
 )
+from dexto_magic.fitting import Experience, Fitting, material_of
 from dexto_magic.keeping import Keeper
 from dexto_magic.llm.protocol import (
     ChatModel,
@@ -38,7 +41,7 @@ from dexto_magic.llm.protocol import (
     ReasoningDelta,
     TextDelta,
 )
-from dexto_magic.prompts import Prompt
+from dexto_magic.prompts import Answerer, Prompt
 from dexto_magic.stores.protocol import Owner, Store
 from dexto_magic.turns import Question, RunningTurn
 from dexto_magic.unsaved import UnsavedReplies
@@ -60,20 +63,28 @@ class TurnHost:
         store: Where it is saved.
         session: The session of a name, or ``SessionNotFoundError``.
         owner: Whose turn it is.
-        model: Who answers in a session, given the turn's own choice of model, if any; and the
-            request options that go with every question.
+        answerer: Who answers in a session, given the turn's own choice of model, if any.
         system: The agent's system prompt.
         unsaved: Replies that the store could not take.
+        experience: What was learned of models while they were asked.
         runs: The turns that run.
     """
 
     store: Store
     session: Callable[[str], Awaitable[Session]]
     owner: Callable[[], Awaitable[Owner]]
-    model: Callable[[Session, str | None], tuple[ChatModel, Mapping[str, JSON]]]
+    answerer: Callable[[Session, str | None], Answerer]
     system: str | None
     unsaved: UnsavedReplies
+    experience: Experience = field(default_factory=Experience)
     runs: set[TurnRun] = field(default_factory=set)
+
+    def stop_runs(self, session_id: str, reason: str) -> list[TurnRun]:
+        """Ends the turns of a session that run here, or wait for their turn; which they are."""
+        runs = [run for run in self.runs if run.prompt.session_id == session_id]
+        for run in runs:
+            run.stop(reason)
+        return runs
 
 
 class _StoppedError(Exception):
@@ -176,12 +187,11 @@ class TurnRun:
     async def _turn(self) -> Reply:
         prompt, host = self.prompt, self._host
         session = await self._step(lambda: host.session(prompt.session_id))
-        model, common = host.model(session, prompt.model)
-        options = {**common, **prompt.options}
+        answerer = host.answerer(session, prompt.model)
         await self._step(lambda: host.unsaved.settle(session.id))
         claim = await self._claim(await self._step(host.owner))
         self.claimed = True
-        return await self._answer(claim, model, options)
+        return await self._answer(claim, answerer)
 
     async def _step(self, begin: Callable[[], Awaitable[T]]) -> T:
         """Does something that ``stop`` may end, or keep from beginning."""
@@ -198,21 +208,14 @@ class TurnRun:
             self._step_task = None
 
     async def _claim(self, owner: Owner) -> Claim:
-        prompt = self.prompt
-        message = Message(
-            role="user",
-            content=prompt.text,
-            id=new_id("msg"),
-            created_at=datetime.now(UTC),
-            origin=prompt.origin,
-        )
+        prompt, store = self.prompt, self._host.store
         deadline = time.monotonic() + prompt.wait
         waiting = False
         while True:
+            message, revises = await self._step(self._message)
             try:
-                return await self._step(
-                    lambda: self._host.store.claim(prompt.session_id, message, owner)
-                )
+                claim = partial(store.claim, prompt.session_id, message, owner, revises=revises)
+                return await self._step(claim)
             except SessionBusyError as error:
                 if time.monotonic() >= deadline:
                     raise
@@ -226,11 +229,32 @@ class TurnRun:
                     )
             await self._step(lambda: asyncio.sleep(_RETRY_SECONDS))
 
-    async def _answer(self, claim: Claim, model: ChatModel, options: Mapping[str, JSON]) -> Reply:
+    async def _message(self) -> tuple[Message, int | None]:
+        """The message, and the number of the turn that it is another version of, if it is one."""
+        prompt = self.prompt
+        message = Message(
+            role="user",
+            content=prompt.text or "",
+            id=new_id("msg"),
+            created_at=datetime.now(UTC),
+            origin=prompt.origin,
+        )
+        if not prompt.again:
+            return message, None
+        transcript = await self._host.store.transcript(prompt.session_id)
+        before = asked_again(transcript, prompt.turn)
+        return replace(
+            message,
+            content=before.content if prompt.text is None else prompt.text,
+            attachments=before.attachments,
+        ), before.turn
+
+    async def _answer(self, claim: Claim, answerer: Answerer) -> Reply:
+        options = {**answerer.options, **self.prompt.options}
         turn = RunningTurn(
             Question(
-                provider=model.provider,
-                model=model.name,
+                provider=answerer.model.provider,
+                model=answerer.model.name,
                 options=options,
                 asked_at=datetime.now(UTC),
                 clock=time.monotonic(),
@@ -245,9 +269,11 @@ class TurnRun:
         )
         failure: Exception | None = None
         try:
-            request = await self._step(lambda: self._request(claim, options))
-            end = await self._step(lambda: self._read(model, request, turn, keeper))
+            fitting = await self._step(lambda: self._fitting(claim, answerer, options))
+            end = await self._asked(fitting, answerer, options, turn, keeper)
             reply = turn.complete(end, time.monotonic())
+            for remark in fitting.remarks(end.usage):
+                self._tell(Notice(remark))
         except _StoppedError:
             reply = turn.cut_short(self._reason or "interrupted", time.monotonic())
         except Exception as error:  # noqa: BLE001  # raised again once the turn is saved
@@ -265,25 +291,69 @@ class TurnRun:
             raise failure
         return self.saved
 
-    async def _request(self, claim: Claim, options: Mapping[str, JSON]) -> ChatRequest:
-        prompt = self.prompt
-        transcript = await self._host.store.transcript(claim.session.id)
-        return ChatRequest(
-            messages=request_messages(
-                [m for m in transcript.messages if m.turn < claim.message.turn],
-                prompt.text,
-                system=prompt.system or claim.session.system or self._host.system,
+    async def _fitting(
+        self, claim: Claim, answerer: Answerer, options: Mapping[str, JSON]
+    ) -> Fitting:
+        prompt, host = self.prompt, self._host
+        transcript = await host.store.transcript(claim.session.id, everything=True)
+        return Fitting(
+            store=host.store,
+            hold=claim,
+            line=transcript.line or Line(),
+            material=material_of(
+                transcript,
+                turn=claim.message.turn,
+                prompt=claim.message.content,
+                system=prompt.system or claim.session.system or host.system,
                 note=prompt.note,
             ),
+            answerer=answerer,
             options=options,
-            stream=prompt.stream,
+            experience=host.experience,
+            tell=self._tell,
         )
 
-    async def _read(
-        self, model: ChatModel, request: ChatRequest, turn: RunningTurn, keeper: Keeper
+    async def _asked(
+        self,
+        fitting: Fitting,
+        answerer: Answerer,
+        options: Mapping[str, JSON],
+        turn: RunningTurn,
+        keeper: Keeper,
     ) -> Finished:
+        """Asks, and asks for less where the provider says that it was too much."""
+        composition = await self._step(fitting.fit)
+        while True:
+            whole = composition.turns == composition.of
+            turn.sent(None if whole else composition.first)
+            request = ChatRequest(
+                messages=composition.messages, options=options, stream=self.prompt.stream
+            )
+            try:
+                reading = partial(
+                    self._read, answerer.model, request, turn, keeper, fitting.accepted
+                )
+                return await self._step(reading)
+            except ContextOverflowError as error:
+                if turn.has_begun:
+                    raise
+                refusal = error
+            composition = await self._step(partial(fitting.fit_after, refusal))
+
+    async def _read(
+        self,
+        model: ChatModel,
+        request: ChatRequest,
+        turn: RunningTurn,
+        keeper: Keeper,
+        begins: Callable[[], None],
+    ) -> Finished:
+        began = False
         async with aclosing(model.stream(request)) as events:
             async for event in events:
+                if not began and not isinstance(event, Notice):
+                    began = True
+                    begins()
                 if isinstance(event, Finished):
                     return event
                 if not isinstance(event, Notice):

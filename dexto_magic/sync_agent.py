@@ -132,11 +132,22 @@ class DextoAgent:
     get_or_create_session = _blocking(AsyncDextoAgent.get_or_create_session)
     list_sessions = _blocking(AsyncDextoAgent.list_sessions)
     update_session = _blocking(AsyncDextoAgent.update_session)
+    fork_session = _blocking(AsyncDextoAgent.fork_session)
+    rename_session = _blocking(AsyncDextoAgent.rename_session)
     get_session_history = _blocking(AsyncDextoAgent.get_session_history)
     get_transcript = _blocking(AsyncDextoAgent.get_transcript)
     reset_conversation = _blocking(AsyncDextoAgent.reset_conversation)
     delete_session = _blocking(AsyncDextoAgent.delete_session)
     generate = _blocking(AsyncDextoAgent.generate)
+    retry = _blocking(AsyncDextoAgent.retry)
+    undo = _blocking(AsyncDextoAgent.undo)
+    redo = _blocking(AsyncDextoAgent.redo)
+    forget_turn = _blocking(AsyncDextoAgent.forget_turn)
+    get_attachment = _blocking(AsyncDextoAgent.get_attachment)
+    preview = _blocking(AsyncDextoAgent.preview)
+    context = _blocking(AsyncDextoAgent.context)
+    compact = _blocking(AsyncDextoAgent.compact)
+    generate_title = _blocking(AsyncDextoAgent.generate_title)
     cancel = _blocking(AsyncDextoAgent.cancel)
     set_key = _blocking(AsyncDextoAgent.set_key)
     notebook_session = _blocking(AsyncDextoAgent.notebook_session)
@@ -161,13 +172,41 @@ class DextoAgent:
             ModelRequestError: The message is empty.
             SettingsError: A request option cannot be used.
         """
+        return self._streaming(lambda agent: agent.stream(text, session_id, **options))
 
-        async def made(agent: AsyncDextoAgent) -> ReplyStream:
-            return agent.stream(text, session_id, **options)
+    def stream_retry(
+        self,
+        session_id: str,
+        new_text: str | None = None,
+        *,
+        turn: int | None = None,
+        **options: Unpack[TurnOptions],
+    ) -> BlockingReplyStream:
+        """The same as ``retry``, piece by piece: iterate over what it returns.
+
+        Args:
+            session_id: The session's name.
+            new_text: The message in place of the one before, or ``None`` for that one.
+            turn: The number of another turn to ask again.
+            options: As for ``generate``.
+
+        Raises:
+            InvalidSessionIdError: No session can have that name.
+            ModelRequestError: The message is empty.
+            SettingsError: A request option cannot be used.
+        """
+        return self._streaming(
+            lambda agent: agent.stream_retry(session_id, new_text, turn=turn, **options)
+        )
+
+    def _streaming(self, begin: Callable[[AsyncDextoAgent], ReplyStream]) -> BlockingReplyStream:
+        async def begun(agent: AsyncDextoAgent) -> ReplyStream:
+            return begin(agent)
 
         background = self._running()
-        made_stream = background.run(functools.partial(made, self._agent))
-        return BlockingReplyStream(background, made_stream, keep=self)
+        return BlockingReplyStream(
+            background, background.run(functools.partial(begun, self._agent)), keep=self
+        )
 
     def _wait(self, work: Callable[[AsyncDextoAgent], Coroutine[Any, Any, T]]) -> T:
         background = self._running()

@@ -52,6 +52,16 @@ class RunningTurn:
         self._reasoning: list[str] = []
         self._unsaved = 0
         self._saved_at = question.clock
+        self._sent_from: int | None = None
+
+    def sent(self, sent_from: int | None) -> None:
+        """Takes note of what goes out: from which turn on, or ``None`` for all of them."""
+        self._sent_from = sent_from
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the reply has arrived."""
+        return any(self._text) or any(self._reasoning)
 
     def feed(self, piece: TextDelta | ReasoningDelta) -> None:
         """Takes in what arrived."""
@@ -93,7 +103,7 @@ class RunningTurn:
             now: The time.
             error: The name of the error that prevented it, to stand as the reason if it failed.
         """
-        arrived = any(self._text) or any(self._reasoning)
+        arrived = self.has_begun
         return replace(
             self._reply(),
             status="stopped" if arrived else "failed",
@@ -111,6 +121,7 @@ class RunningTurn:
             model=self._question.model,
             provider=self._question.provider,
             options=self._question.options,
+            sent_from=self._sent_from,
         )
 
     def _seconds(self, now: float) -> float:

@@ -23,12 +23,14 @@ from dexto_magic.conversation.record import (
     CONTEXT_BUDGET,
     OVERFLOW,
     Claim,
+    Hold,
     OpenTurn,
     Partial,
     SessionChanges,
     SessionRecord,
 )
 from dexto_magic.conversation.session import Transcript
+from dexto_magic.conversation.summaries import is_about
 from dexto_magic.errors import SessionBusyError, SessionError, SessionNotFoundError
 
 TITLE_LENGTH = 60
@@ -101,6 +103,26 @@ def opened(
     )
 
 
+def held(
+    record: SessionRecord, *, owner: str, holder: str, now: datetime
+) -> tuple[SessionRecord, Hold]:
+    """Keeps turns out until ``released``, for what needs the conversation to stand still."""
+    mark = OpenTurn(owner=owner, holder=holder, since=now, turn=0)
+    claimed = replace(record, revision=record.revision + 1, open=mark)
+    return claimed, Hold(
+        session=record.session(),
+        sid=record.sid,
+        epoch=claimed.epoch,
+        revision=claimed.revision,
+        owner=owner,
+    )
+
+
+def released(record: SessionRecord) -> SessionRecord:
+    """Lets turns in again."""
+    return replace(record, revision=record.revision + 1, open=None)
+
+
 def check_turn(record: SessionRecord, turn: int) -> None:
     """Lets pass the number of a turn that is in view.
 
@@ -147,11 +169,25 @@ def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) ->
     )
 
 
-def noted(record: SessionRecord, aside: Aside) -> SessionRecord:
+def noted(record: SessionRecord, aside: Aside, about: Sequence[Message]) -> SessionRecord:
     """Keeps what a model was asked aside, and what that cost; a title it wrote is the session's.
 
     The line does not move, so that a running turn goes on.
+
+    Args:
+        record: The session as it is.
+        aside: What the model wrote.
+        about: The messages in view of the last turn that it is about.
+
+    Raises:
+        SessionError: They are not those that it is about.
     """
+    if not is_about(aside, record.line) or not about or about[-1].id != aside.through:
+        raise SessionError(
+            f"Turns of session {record.id!r} were taken back or replaced while a {aside.kind} of "
+            "them was written; it was not kept.",
+            session_id=record.id,
+        )
     titled = aside.kind == "title"
     return replace(
         record,
@@ -197,6 +233,22 @@ def whole(
     )
 
 
+def asked_again(transcript: Transcript, turn: int | None) -> Message:
+    """The user message of a turn in view, of the last one for ``None``.
+
+    Raises:
+        SessionError: There is none.
+    """
+    name = transcript.session.id
+    prompts = [m for m in transcript.messages if m.role == "user" and turn in (None, m.turn)]
+    if not prompts:
+        which = "no turn" if turn is None else f"no turn {turn} in view"
+        raise SessionError(
+            f"There is nothing to retry: session {name!r} has {which}.", session_id=name
+        )
+    return prompts[-1]
+
+
 def emptied(record: SessionRecord) -> SessionRecord:
     """A reset: all messages gone, and an automatic title with them; the rest is kept."""
     return replace(
@@ -213,7 +265,7 @@ def emptied(record: SessionRecord) -> SessionRecord:
     )
 
 
-def signal(record: SessionRecord | None, claim: Claim) -> Signal:
+def signal(record: SessionRecord | None, claim: Hold) -> Signal:
     """What the holder of a claim has to do, seen from the record as it is now."""
     if record is None:
         return "deleted"
@@ -223,7 +275,7 @@ def signal(record: SessionRecord | None, claim: Claim) -> Signal:
     return "cancel" if mark.cancel else "go on"
 
 
-def fence(record: SessionRecord | None, claim: Claim) -> SessionRecord:
+def fence(record: SessionRecord | None, claim: Hold) -> SessionRecord:
     """The record, if the claim still holds: a write that lost its ground must not land.
 
     Raises:

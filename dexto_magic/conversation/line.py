@@ -80,10 +80,14 @@ class Line:
         """The current versions, where not the first, of the turns up to a number."""
         return {number: version for number, version in self.versions.items() if number <= turn}
 
+    def gone_up_to(self, turn: int) -> tuple[int, ...]:
+        """The turns up to a number that were forgotten."""
+        return tuple(number for number in self.gone if number <= turn)
+
     def up_to(self, turn: int) -> Line:
         """A line of its own with what is in view up to a turn, and nothing to undo but that."""
         versions = self.versions_up_to(turn)
-        gone = tuple(number for number in self.gone if number <= turn)
+        gone = self.gone_up_to(turn)
         return Line(end=turn, made=turn, versions=versions, latest=versions, gone=gone)
 
     # -- steps -----------------------------------------------------------------------------------

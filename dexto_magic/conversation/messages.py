@@ -134,6 +134,8 @@ class Message:
         usage: Tokens, if the provider reported them.
         finish_reason: The provider's word for why the reply ended.
         duration: Seconds from the request to the end of the reply.
+        sent_from: For a reply to a part of the conversation: the number of the first turn that the
+            model was sent word for word; ``None`` if it was sent all.
     """
 
     role: Role
@@ -155,6 +157,7 @@ class Message:
     usage: Usage | None = None
     finish_reason: str | None = None
     duration: float | None = None
+    sent_from: int | None = None
 
     def same_content(self, other: Message) -> bool:
         """Whether both say the same, whoever stored them and when."""
@@ -181,6 +184,7 @@ class Aside:
         turn: The number of the last turn that it is about.
         through: The id of the last message that it is about, or ``None`` if there is none.
         versions: The versions of the turns that it is about, where not the first.
+        without: The numbers up to there of turns that had been forgotten.
         model: The model that wrote it, as the provider names it.
         provider: The provider that served it, as in the provider table.
         usage: Tokens, if the provider reported them.
@@ -194,6 +198,7 @@ class Aside:
     turn: int = 0
     through: str | None = None
     versions: Mapping[int, int] = field(default_factory=dict, hash=False)
+    without: tuple[int, ...] = ()
     model: str | None = None
     provider: str | None = None
     usage: Usage | None = None

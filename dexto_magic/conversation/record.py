@@ -27,7 +27,7 @@ class OpenTurn:
         owner: The owner that runs it; alive as long as it holds its liveness lock.
         holder: The same in words, for people.
         since: When it began; UTC.
-        turn: Its number.
+        turn: Its number; 0 where no turn runs, but something else that keeps turns out.
         version: Its version.
         cancel: Whether somebody asked it to stop.
         hides: For a new version of a turn: how many messages of the one before it hides. Should
@@ -152,7 +152,7 @@ class SessionRecord:
     @property
     def committed(self) -> Line:
         """The line without the turn that is running."""
-        if self.open is None:
+        if self.open is None or not self.open.turn:
             return self.line
         return self.line.unrevised() if self.revises else self.line.up_to(self.open.turn - 1)
 
@@ -168,16 +168,15 @@ class SessionRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to run one turn, and what the writes that end it build on.
+class Hold:
+    """The right to keep turns of a session from beginning, and what the write that ends it builds on.
 
     Attributes:
-        session: The session as it was before this turn.
+        session: The session as it was before.
         sid: The store's name for it.
-        epoch: The epoch in which the turn runs.
-        revision: The revision that the claim made.
+        epoch: The epoch in which it is held.
+        revision: The revision that the hold made.
         owner: Who holds it.
-        message: The user message as it was stored.
     """
 
     session: Session
@@ -185,6 +184,16 @@ class Claim:
     epoch: int
     revision: int
     owner: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim(Hold):
+    """The right to run one turn, and what the writes that end it build on.
+
+    Attributes:
+        message: The user message as it was stored.
+    """
+
     message: Message
 
 

@@ -20,4 +20,8 @@ def current_summary(asides: Sequence[Aside], line: Line) -> Aside | None:
 
 def is_about(aside: Aside, line: Line) -> bool:
     """Whether it is about turns in view, in the versions in which they are in view."""
-    return 0 < aside.turn <= line.end and line.versions_up_to(aside.turn) == dict(aside.versions)
+    return (
+        0 < aside.turn <= line.end
+        and line.versions_up_to(aside.turn) == dict(aside.versions)
+        and line.gone_up_to(aside.turn) == aside.without
+    )

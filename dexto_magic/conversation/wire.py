@@ -55,6 +55,7 @@ def message_to_json(message: Message) -> dict[str, Any]:
         "usage": usage_to_json(message.usage),
         "finish_reason": message.finish_reason,
         "duration": message.duration,
+        "sent_from": message.sent_from,
     }
     row.update((name, value) for name, value in optional.items() if value is not None)
     return row
@@ -84,6 +85,7 @@ def message_from_json(row: Mapping[str, Any]) -> Message:
         usage=None if usage is None else usage_from_json(usage),
         finish_reason=get("finish_reason"),
         duration=get("duration"),
+        sent_from=get("sent_from"),
     )
 
 
@@ -99,6 +101,7 @@ def aside_to_json(aside: Aside) -> dict[str, Any]:
     optional = {
         "through": aside.through,
         "versions": _numbers_to_json(aside.versions) or None,
+        "without": list(aside.without) or None,
         "model": aside.model,
         "provider": aside.provider,
         "usage": usage_to_json(aside.usage),
@@ -119,6 +122,7 @@ def aside_from_json(row: Mapping[str, Any]) -> Aside:
         turn=row["turn"],
         through=row.get("through"),
         versions=_numbers_from_json(row.get("versions", {})),
+        without=tuple(row.get("without", ())),
         model=row.get("model"),
         provider=row.get("provider"),
         usage=None if usage is None else usage_from_json(usage),

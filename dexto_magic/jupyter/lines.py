@@ -19,10 +19,10 @@ from IPython.core.inputtransformer2 import (
 )
 from IPython.core.prefilter import is_shadowed
 
-_WITH_TEXT = re.compile(r"%dexto\s+(?P<text>(?:ask|system)\s+\S.*|\S+\s.*\?)")
+_WITH_TEXT = re.compile(r"%dexto\s+(?P<text>(?:ask|system|retry|title|search)\s+\S.*|\S+\s.*\?)")
 """A line with text in it: after a verb that takes any, or a question without its verb."""
 
-_BARE_WITH_TEXT = re.compile(r"\s*dexto\s+(?P<text>(?:ask|system)\s+\S.*)")
+_BARE_WITH_TEXT = re.compile(r"\s*dexto\s+(?P<text>(?:ask|system|retry|title|search)\s+\S.*)")
 """The same as automagic has it. No guess at a verb: without ``%`` it may be a line of Python."""
 
 

@@ -1,6 +1,6 @@
 """``%dexto`` and ``%%dexto``: the magics themselves, their options, and what is configured of them.
 
-Thin: what a verb does is in ``verbs``, what a cell does in ``workbench``, what is shown in
+Thin: what a verb does is in ``verbs``, what a cell does in ``asking``, what is shown in
 ``display``. Those are imported when they are first needed, as loading must cost nothing.
 """
 
@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Float, Unicode
+from traitlets import Bool, Dict, Float, Unicode
 
 from dexto_magic.errors import DextoError
 from dexto_magic.jupyter.lines import keep_typed_text
@@ -28,8 +28,16 @@ REPLY_VARIABLE = "_dexto"
 """The variable of the user's that holds the last reply."""
 
 _SHOWN = {
-    "dexto_magic.conversation.session": ("Removal", "Session", "SessionPage", "Transcript"),
-    "dexto_magic.rendering.views": ("Facts", "Said", "SessionTable"),
+    "dexto_magic.conversation.context": ("ContextReport", "PromptPreview"),
+    "dexto_magic.conversation.session": (
+        "Removal",
+        "Session",
+        "SessionPage",
+        "Transcript",
+        "TurnChange",
+    ),
+    "dexto_magic.conversation.usage": ("UsageReport",),
+    "dexto_magic.rendering.views": ("Facts", "Forked", "Renamed", "Said", "SessionTable"),
 }
 """Values of ours that show themselves well as the value of a cell."""
 
@@ -52,6 +60,9 @@ class DextoMagics(Magics):
     )
     timeout = Float(
         120.0, help="Seconds that a model may be silent, before its reply and amid it."
+    ).tag(config=True)
+    prices = Dict(
+        help="What a million tokens cost: {'currency': 'USD', MODEL: {'input': 0.15, 'output': 0.6}}."
     ).tag(config=True)
     footer = Bool(
         True, help="Whether a line below each reply tells its session, model and tokens."
@@ -78,6 +89,7 @@ class DextoMagics(Magics):
             wait=self.wait,
             timeout=self.timeout,
             footer=self.footer,
+            prices=self.prices,
         )
         return self._bench
 
@@ -95,6 +107,9 @@ class DextoMagics(Magics):
         help="a request option for this turn, such as temperature=0; may be repeated",
     )
     @argument("--no-stream", action="store_true", help="ask for the reply in one piece")
+    @argument(
+        "--show-prompt", action="store_true", help="show what would be sent, and send nothing"
+    )
     @argument("-q", "--quiet", action="store_true", help="show nothing; take the reply with -o")
     @no_var_expand
     @line_cell_magic
@@ -114,17 +129,21 @@ class DextoMagics(Magics):
         ``%dexto`` alone says where you are; ``%dexto help`` lists its verbs.
         """
         with _short_errors(self._shell):
-            from dexto_magic.jupyter import verbs
+            from dexto_magic.jupyter import asking, verbs
+            from dexto_magic.jupyter.parsing import cell_options
 
             if cell is None:
                 value = verbs.run(self.bench, line)
-                if line.split(maxsplit=1)[:1] == ["ask"]:
+                if verbs.replies(line):
                     self._take(value, None)
                 return value
-            name, variable, asked = verbs.cell_options(self.dexto.parser, line)
+            name, variable, asked = cell_options(self.dexto.parser, line)
             if not cell.strip():
                 raise UsageError("the cell has no prompt: write it below the first line")
-            self._take(self.bench.ask(cell.removesuffix("\n"), name, asked), variable)
+            prompt = cell.removesuffix("\n")
+            if asked.only_shown:
+                return asking.preview(self.bench, prompt, name, asked)
+            self._take(asking.ask(self.bench, prompt, name, asked), variable)
             return None
 
     def close(self) -> None:

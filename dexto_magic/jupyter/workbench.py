@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import commands
-from dexto_magic.blocking_stream import BlockingReplyStream, Quiet
-from dexto_magic.conversation.messages import JSON, Origin, Reply
+from dexto_magic.conversation.prices import Prices
 from dexto_magic.conversation.session import Session
 from dexto_magic.errors import SessionNotFoundError, SettingsError
-from dexto_magic.jupyter.display import QuietView, ReplyView, is_kernel, reply_view
 from dexto_magic.jupyter.identity import (
     Place,
     adopt,
@@ -26,23 +25,12 @@ from dexto_magic.jupyter.identity import (
     own_session,
     place,
 )
-from dexto_magic.llm.outgoing import sendable_options
 from dexto_magic.llm.providers import DEFAULT_MODEL, llm_config, spec
 from dexto_magic.settings import MODEL_VARIABLE, Settings
 from dexto_magic.sync_agent import DextoAgent
 
-RESUMED = (
-    "The turns above are from before this Python session was started. They are a memory of the "
-    "conversation, not of live state: variables, imports and files that they speak of may not be "
-    "there any more."
-)
-"""What the model is told with the first turn of a kernel in a session that has turns already."""
-
 LAST = "last"
 """What stands for the session before, where a name would."""
-
-_LOOK_SECONDS = 0.25
-"""How often a view may show what it holds back, while nothing arrives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +44,7 @@ class Defaults:
         wait: Seconds that a cell waits for another turn of its session.
         timeout: Seconds that a model may be silent.
         footer: Whether a line below each reply tells its session, model and tokens.
+        prices: What a million tokens cost, by model, or nothing.
     """
 
     model: str = ""
@@ -64,27 +53,7 @@ class Defaults:
     wait: float = 60.0
     timeout: float = 120.0
     footer: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """How a cell asks.
-
-    Attributes:
-        model: A model for this turn only.
-        system: A system prompt for this turn only.
-        options: Request options for this turn only.
-        stream: Whether the reply is asked for, and shown, in pieces.
-        quiet: Whether nothing is shown.
-        as_value: Whether the reply is the value of the line, too.
-    """
-
-    model: str | None = None
-    system: str | None = None
-    options: Mapping[str, JSON] = field(default_factory=dict)
-    stream: bool = True
-    quiet: bool = False
-    as_value: bool = False
+    prices: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Workbench:
@@ -135,6 +104,14 @@ class Workbench:
                 agent.set_key(provider, key)
             self._agent, self._made_for = agent, made_for
         return self._agent
+
+    def prices(self) -> Prices | None:
+        """What tokens cost, if the user said so.
+
+        Raises:
+            SettingsError: What was said are no prices.
+        """
+        return commands.prices(self.defaults.prices)
 
     def take_key(self, provider: str, key: str) -> None:
         """Takes a key for a provider, for as long as the magics are loaded; it is stored nowhere."""
@@ -203,6 +180,16 @@ class Workbench:
         self._note_use(session)
         return session, made
 
+    def rename(self, old: str, new: str) -> None:
+        """Takes note that a session has another name."""
+        if self.current == old:
+            self.current = new
+        self._used = [new if used == old else used for used in self._used]
+        for known in (self._greeted, self._fresh):
+            if old in known:
+                known.discard(old)
+                known.add(new)
+
     def forget(self, name: str) -> None:
         """Takes note that a session is gone."""
         if self.current == name:
@@ -231,7 +218,7 @@ class Workbench:
         self._note_use(session)
         return session, lines
 
-    def _session(self, name: str | None, here: Place) -> tuple[Session, list[str], bool]:
+    def session_of_cell(self, name: str | None, here: Place) -> tuple[Session, list[str], bool]:
         """The session of a cell, made if need be; what to say of it; and whether it is resumed.
 
         It is as long as its turns, those at least that the model is shown, are from before.
@@ -246,6 +233,23 @@ class Workbench:
         self._note_use(session)
         self._greeted.add(session.id)
         return session, lines, session.id not in self._fresh
+
+    def session_in_sight(self, name: str | None, here: Place) -> tuple[Session | None, bool]:
+        """The session that a cell would go to, if it is there, and whether it would be resumed.
+
+        Nothing is made, and nothing is said to have been used.
+        """
+        if name is None:
+            session = self.agent.get_session(self.current) if self.current else None
+            session = session or current_own_session(self.agent, here)
+        else:
+            session = self.agent.get_session(name)
+        resumed = session is not None and session.turn_count > 0 and session.id not in self._fresh
+        return session, resumed
+
+    def note_turn(self, session: Session) -> None:
+        """Takes note that the session has a turn of this kernel, and so is resumed no more."""
+        self._fresh.add(session.id)
 
     def _own(self, here: Place) -> tuple[str, list[str]]:
         lines: list[str] = []
@@ -300,70 +304,3 @@ class Workbench:
         """Which model answers in a session, as ``"provider:model"``."""
         own = session.model if session is not None else None
         return self.practice or own or self.agent.model
-
-    # -- asking ----------------------------------------------------------------------------------
-
-    def ask(self, text: str, name: str | None, asked: Asked) -> Reply:
-        """Asks in a session, and shows the reply while it arrives.
-
-        An interrupt ends the turn; what arrived is kept, and shown with its mark.
-
-        Args:
-            text: The prompt.
-            name: The session's name, or ``None`` for the current one.
-            asked: How.
-
-        Raises:
-            DextoError: What went wrong.
-            KeyboardInterrupt: The turn was interrupted, here or from elsewhere.
-        """
-        options = sendable_options(asked.options)  # first of all: a refused one leaves no session
-        here = place(self.shell)
-        session, lines, resumed = self._session(name, here)
-        streams = here.cell_id is not None or not is_kernel(self.shell)
-        view = QuietView() if asked.quiet else reply_view(self.shell, session.id, streams=streams)
-        for said in lines:
-            view.notice(said)
-        try:
-            stream = self.agent.stream(
-                text,
-                session.id,
-                model=asked.model or self.practice,
-                system=asked.system,
-                options=options,
-                stream=asked.stream,
-                wait=self.defaults.wait,
-                note=RESUMED if resumed else None,
-                origin=Origin(notebook=here.notebook, cell_id=here.cell_id),
-            )
-        except BaseException:
-            view.end(None, line=False)
-            raise
-        line = self.defaults.footer and (is_kernel(self.shell) or not asked.as_value)
-        try:
-            reply = self._followed(stream, view, line=line)
-        finally:
-            if stream.saved is not None and stream.saved.status != "failed":
-                self._fresh.add(session.id)
-        if reply.status != "complete":
-            raise KeyboardInterrupt(f"the turn was stopped from elsewhere ({reply.message.reason})")
-        return reply
-
-    def _followed(self, stream: BlockingReplyStream, view: ReplyView, *, line: bool) -> Reply:
-        try:
-            while (event := stream.next_event(timeout=_LOOK_SECONDS)) is not None:
-                if isinstance(event, Quiet):
-                    view.tick()
-                else:
-                    view.feed(event)
-            view.end(stream.reply, line=line)
-        except KeyboardInterrupt as error:
-            stream.cancel()
-            view.end(stream.saved, line=line)
-            if stream.saved is None:
-                error.args = ("ended before anything was sent; nothing was stored",)
-            raise
-        except BaseException:
-            view.end(stream.saved, line=line)
-            raise
-        return stream.reply

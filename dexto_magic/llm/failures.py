@@ -87,6 +87,8 @@ class Failure:
         details: dict[str, Any] = {"provider": self.target.provider, "model": self.target.model}
         if self.error is ModelRateLimitError:
             details["retry_after"] = self.retry_after
+        if self.error is ContextOverflowError and self.answer is not None:
+            details["window"] = self.answer.window
         said = quoted(self.said).rstrip(". ")
         happened = f"{self.happened}: {said}" if said else self.happened
         message = f"{self.target} {happened}. {self.advice}"
@@ -178,7 +180,8 @@ def _words(
     answered = f"answered {_named(answer.status)}"
     if error is ContextOverflowError:
         advice = (
-            "Begin a new session (`%dexto new`), or choose a model with a larger context window."
+            "Leave the older turns out (`%dexto set overflow=trim`), or summarise them (`%dexto "
+            "compact`), or choose a model with a larger context window."
         )
         return "has no room for a conversation of this length", advice
     if error is ModelAuthenticationError:

@@ -1,7 +1,6 @@
-"""Any provider with a Chat Completions API, through the openai client.
+"""Any provider with a Chat Completions API: a request made again, a reply put together.
 
-The only module that imports openai. It owns the conversation with that library: what it is told,
-what it must not pick up from the environment, and which error of ours each of its errors is.
+What that takes of the openai client is in ``openai_client``.
 """
 
 from __future__ import annotations
@@ -13,32 +12,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import openai
-
-from dexto_magic.errors import ModelAuthenticationError, ModelRequestError, SettingsError
+from dexto_magic.errors import ModelAuthenticationError
 from dexto_magic.llm.assembly import ReplyAssembly
-from dexto_magic.llm.discretion import Secret, redacted
-from dexto_magic.llm.failures import (
-    Failure,
-    Target,
-    broken_off,
-    refused,
-    timed_out,
-    unreachable,
-    unreadable,
-)
-from dexto_magic.llm.local import is_loopback
+from dexto_magic.llm.discretion import Secret
+from dexto_magic.llm.failures import Failure, Target, broken_off, refused, unreadable
+from dexto_magic.llm.openai_client import Chunks, Response, asking, client_for, outcome
 from dexto_magic.llm.outgoing import sendable_messages, sendable_options
 from dexto_magic.llm.protocol import ChatRequest, ModelEvent, Notice
 from dexto_magic.llm.provider_table import PROVIDERS
 from dexto_magic.llm.providers import LLMConfig
 from dexto_magic.llm.retries import ATTEMPTS, spoken, wait_before
-from dexto_magic.llm.server_errors import error_answer, is_error, quoted
-
-_NO_KEY = "no-key"
-"""Sent where no key is needed: the client insists on one."""
+from dexto_magic.llm.server_errors import error_answer, is_error
 
 _LIST_TIMEOUT = 3.0
 
@@ -90,7 +75,7 @@ class OpenAIModel:
                 provider=config.provider,
                 model=config.model,
             )
-        self._client = _client(config, self._target, transport)
+        self._client = client_for(config, self._target, transport)
 
     @property
     def provider(self) -> str:
@@ -152,21 +137,20 @@ class OpenAIModel:
         options: Mapping[str, Any],
         *,
         with_usage: bool,
-    ) -> openai.AsyncAPIResponse[Any] | Failure:
+    ) -> Response | Failure:
         """The answer of the server, its headers read and its body not, or why there is none."""
-        # The client copies `messages` one by one: 1.6 s for 10,000, in which nothing else runs. What
-        # is in `extra_body` goes out as it is, in place of what else has its name.
-        asking = self._client.chat.completions.with_streaming_response.create(
-            model=self.name,
-            messages=[],
+        opening = asking(
+            self._client,
+            self.name,
+            sendable_messages(request.messages),
+            options,
             stream=request.stream,
-            stream_options={"include_usage": True} if with_usage else openai.omit,
-            extra_body={"messages": sendable_messages(request.messages), **options},
+            with_usage=with_usage,
         )
-        return await self._outcome(stack.enter_async_context(asking), began=False)
+        return await self._outcome(stack.enter_async_context(opening), began=False)
 
     async def _reply(
-        self, response: openai.AsyncAPIResponse[Any], *, streamed: bool
+        self, response: Response, *, streamed: bool
     ) -> AsyncGenerator[ModelEvent, None]:
         assembly = ReplyAssembly()
         kind = response.headers.get("content-type", "no content type")
@@ -193,19 +177,19 @@ class OpenAIModel:
         yield assembly.finished()
 
     async def _chunks(
-        self, response: openai.AsyncAPIResponse[Any], assembly: ReplyAssembly
+        self, response: Response, assembly: ReplyAssembly
     ) -> AsyncGenerator[object, None]:
         # As plain JSON values: the client's own types guess at what other servers send.
-        stream = await response.parse(to=_Chunks)
+        stream = await response.parse(to=Chunks)
         end = object()
         while (chunk := await self._outcome(anext(stream, end), began=True)) is not end:
             yield self._judged(chunk, response)
         assembly.ended = assembly.ended or stream.done
 
-    async def _whole(self, response: openai.AsyncAPIResponse[Any]) -> AsyncGenerator[object, None]:
+    async def _whole(self, response: Response) -> AsyncGenerator[object, None]:
         yield self._judged(await self._outcome(response.json(), began=True), response)
 
-    def _judged(self, value: object, response: openai.AsyncAPIResponse[Any]) -> object:
+    def _judged(self, value: object, response: Response) -> object:
         """``value``, or the failure that it tells of: some servers answer 200 and an error."""
         if not is_error(value):
             return value
@@ -213,16 +197,7 @@ class OpenAIModel:
         return refused(self._target, answer)
 
     async def _outcome(self, awaitable: Awaitable[_T], *, began: bool) -> _T | Failure:
-        """What the client gives, or the failure that it ends in.
-
-        A value and not an exception, so that ours is raised where no foreign one is being handled:
-        ``__context__`` would keep one that must not be shown.
-        """
-        try:
-            return await awaitable
-        except Exception as exc:  # noqa: BLE001 (a server that sends no HTTP or JSON causes any)
-            failure = failure_of(exc, self._target, began=began)
-            return replace(failure, cause=_showable(exc, self._target.key))
+        return await outcome(awaitable, self._target, began=began)
 
     async def _with_close_names(self, failure: Failure) -> Failure:
         """``failure``, with models of similar names if it is about a name and they are known."""
@@ -237,122 +212,3 @@ class OpenAIModel:
         if not close:
             return failure
         return replace(failure, advice=f"Did you mean {' or '.join(map(repr, close))}?")
-
-
-def failure_of(exc: Exception, target: Target, *, began: bool) -> Failure:
-    """The failure behind an exception of the client.
-
-    Args:
-        exc: What the client raised.
-        target: Whom the request went to.
-        began: Whether the reply had begun.
-    """
-    if isinstance(exc, openai.APITimeoutError):
-        # By name, because the class is httpx2's own.
-        connecting = type(exc.__cause__).__name__ in ("ConnectTimeout", "PoolTimeout")
-        return timed_out(target, connecting=connecting)
-    if isinstance(exc, openai.APIConnectionError):
-        reason = str(exc.__cause__ or exc) or type(exc.__cause__).__name__
-        return (broken_off if began else unreachable)(target, reason)
-    if isinstance(exc, openai.APIStatusError):
-        headers = exc.response.headers
-        return refused(target, error_answer(exc.status_code, exc.body, headers, target.key))
-    if isinstance(exc, openai.APIResponseValidationError):
-        return unreadable(target, str(exc))
-    if isinstance(exc, openai.APIError):  # an error amid the stream
-        return refused(target, error_answer(None, exc.body or exc.message, {}, target.key))
-    reason = f"{type(exc).__name__}: {exc}"
-    if isinstance(exc, openai.OpenAIError):  # the client's own checks; none is about a server
-        return Failure(
-            error=ModelRequestError,
-            target=target,
-            happened="could not be asked",
-            advice="Check the settings of the model.",
-            said=redacted(reason, target.key),
-        )
-    # What is left comes of decoding: HTTP, UTF-8, SSE, JSON.
-    if isinstance(exc, ValueError | TypeError | AttributeError | RecursionError):
-        return unreadable(target, reason)
-    return broken_off(target, reason)
-
-
-class _Chunks(openai.AsyncStream[object]):
-    """The values in a stream; ``done`` says whether it came to its ``[DONE]``.
-
-    The client ends a stream there, and where the connection ends, without a difference.
-    """
-
-    done = False
-
-    async def _iter_events(self) -> AsyncGenerator[Any, None]:
-        async for event in super()._iter_events():
-            self.done = self.done or event.data.startswith("[DONE]")
-            yield event
-
-
-class _Client(openai.AsyncOpenAI):
-    """The client, sending no header that its environment variables set for OpenAI elsewhere.
-
-    ``OPENAI_ORG_ID``, ``OPENAI_PROJECT_ID`` and ``OPENAI_CUSTOM_HEADERS`` would go to any host.
-    """
-
-    for_openai = True
-
-    @property
-    def default_headers(self) -> dict[str, str | openai.Omit]:
-        """The headers of every request, apart from the key's."""
-        if not self.for_openai:
-            json_type = "application/json"
-            return {"Accept": json_type, "Content-Type": json_type, "User-Agent": self.user_agent}
-        # An Authorization among the custom ones would take the place of the key that was chosen.
-        headers = super().default_headers
-        return {name: headers[name] for name in headers if name.lower() != "authorization"}
-
-
-def _client(config: LLMConfig, target: Target, transport: Any) -> _Client:
-    host = urlsplit(target.base_url).hostname or ""
-    for_openai = config.provider == "openai" and (
-        config.base_url is None or f".{host}".endswith(".openai.com")
-    )
-    try:
-        http_client = openai.DefaultAsyncHttpx2Client(
-            follow_redirects=False,  # a redirect would take the conversation to a host nobody named
-            transport=transport,
-            trust_env=not is_loopback(target.base_url),  # no proxy sees what stays on this machine
-        )
-    except Exception as exc:  # noqa: BLE001 (of three libraries, each with errors of its own)
-        raise SettingsError(
-            "The environment's settings for HTTP can't be used "
-            f"({type(exc).__name__}: {quoted(str(exc))}). Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "
-            "NO_PROXY and SSL_CERT_FILE.",
-        ) from _showable(exc, target.key)
-    client = _Client(
-        api_key=target.key or _NO_KEY,
-        base_url=target.base_url,
-        # Empty, because None makes the client read OPENAI_ORG_ID and the like.
-        organization=None if for_openai else "",
-        project=None if for_openai else "",
-        admin_api_key="",
-        webhook_secret="",
-        max_retries=0,  # they are made, and shown, by OpenAIModel
-        timeout=openai.Timeout(target.timeout, connect=target.connect_timeout),
-        http_client=http_client,
-    )
-    client.for_openai = for_openai
-    return client
-
-
-def _showable(exc: BaseException, key: str | None) -> BaseException | None:
-    """``exc`` as the cause of ours, or ``None`` if the key can be read in it.
-
-    Without tracebacks: the client's frames hold the key in their headers, and a verbose traceback
-    prints the local variables of every frame in the chain.
-    """
-    link: BaseException | None = exc
-    while link is not None:
-        link.__traceback__ = None
-        told = f"{link!r} {getattr(link, 'body', None)!r}"
-        if redacted(told, key) != told:
-            return None
-        link = link.__cause__ or link.__context__
-    return exc

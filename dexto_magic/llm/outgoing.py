@@ -37,6 +37,31 @@ def sendable_messages(messages: Sequence[PromptMessage]) -> list[dict[str, str]]
     ]
 
 
+def request_body(
+    model: str,
+    messages: Sequence[PromptMessage],
+    options: Mapping[str, JSON],
+    *,
+    stream: bool,
+    with_usage: bool,
+) -> dict[str, Any]:
+    """The body of a Chat Completions request, as it goes out.
+
+    Args:
+        model: The model, as the provider names it.
+        messages: The conversation.
+        options: The request options, the configured ones included.
+        stream: Whether the reply is wanted in pieces.
+        with_usage: Whether a stream is to end with what it took.
+
+    Raises:
+        SettingsError: An option cannot be sent.
+    """
+    usage = {"stream_options": {"include_usage": True}} if with_usage else {}
+    body = {"messages": sendable_messages(messages), "model": model, "stream": stream, **usage}
+    return body | sendable_options(options)
+
+
 def sendable_options(options: Mapping[str, JSON]) -> dict[str, Any]:
     """The options of a Chat Completions request, as a copy that is nobody else's.
 

@@ -17,6 +17,10 @@ ChatMessage: TypeAlias = Mapping[str, Any]
 SUMMARY_HEADING = "Summary of the conversation so far."
 """The first line of every summary; what follows it counts as said, whoever says it."""
 
+_REMEMBERED = 4
+_BRIEF_WORDS = 12
+"""A summary keeps every fact; of the rest the newest lines, and of each its beginning."""
+
 _UNKNOWN = "I don't have that information."
 
 _FACT = re.compile(
@@ -30,6 +34,8 @@ _QUESTION = re.compile(
 )
 _REPEAT = re.compile(r"\brepeat after me:(?: ?\r?\n| )?", re.IGNORECASE)
 _SUMMARISE = re.compile(r"\bsummari[sz]e\b", re.IGNORECASE)
+_TITLE = re.compile(r"Write (?:a|the) title\b", re.IGNORECASE)
+_TITLE_WORDS = 6
 _NODE = re.compile(r"\bnode\.?js\b|\bREST API\b", re.IGNORECASE)
 
 _NODE_START = """\
@@ -156,13 +162,27 @@ def summary_of(messages: Sequence[ChatMessage]) -> str:
     remarks = [line for line in lines if not line.endswith("?")]
     sections = (
         ("Facts:", [f"My {fact.thing} {fact.verb} {fact.value}." for fact in facts]),
-        ("Said:", remarks),
-        ("Asked:", questions),
+        ("Said:", [_brief(line) for line in remarks[-_REMEMBERED:]]),
+        ("Asked:", [_brief(line) for line in questions[-_REMEMBERED:]]),
     )
     summary = [SUMMARY_HEADING]
     for title, entries in sections:
         summary += [title, *(f"- {entry}" for entry in entries)] if entries else []
     return "\n".join(summary)
+
+
+def _title(_prompt: str, messages: Sequence[ChatMessage]) -> str | None:
+    system = next((text_of(m) for m in messages if m.get("role") == "system"), "")
+    if not _TITLE.match(system):
+        return None
+    said = next((line for line in _statements(messages) if not _TITLE.match(line)), "Nothing yet")
+    words = said.rstrip(".?!").split()
+    return " ".join(words[:_TITLE_WORDS]).capitalize()
+
+
+def _brief(line: str) -> str:
+    words = line.split()
+    return line if len(words) <= _BRIEF_WORDS else " ".join(words[:_BRIEF_WORDS]) + " …"
 
 
 def _recall(prompt: str, messages: Sequence[ChatMessage]) -> str | None:
@@ -220,6 +240,7 @@ def _show(prompt: str, _messages: Sequence[ChatMessage]) -> str | None:
 
 
 _RULES: tuple[Callable[[str, Sequence[ChatMessage]], str | None], ...] = (
+    _title,
     _repeat,
     _summarise,
     _recall,

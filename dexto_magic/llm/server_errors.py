@@ -49,6 +49,12 @@ _OVERFLOW = re.compile(
     r"|longer than the maximum model length|maximum allowed input length",
     re.IGNORECASE,
 )
+# The number in those that say one; Groq, SGLang and Ollama do not.
+_WINDOW = re.compile(
+    r"(?:maximum (?:context|prompt|model|allowed input) length (?:is|of)|maximum number of tokens"
+    r" allowed \(|> |context (?:size|length|window)(?: of| is|:)? \(?)\s*(?P<tokens>\d[\d,_]*)",
+    re.IGNORECASE,
+)
 _THROTTLED = re.compile(r"rate.?limit|per (?:minute|day)|please wait|throttl", re.IGNORECASE)
 
 # Google answers a bad key with 400: https://ai.google.dev/gemini-api/docs/troubleshooting
@@ -88,6 +94,12 @@ class ErrorAnswer:
         if self.status in (None, 408, 409) or self.is_server_fault:
             return ModelUnavailableError
         return ModelRequestError
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens fit, if it says that a conversation is too long and for what."""
+        found = _WINDOW.search(self.text) if self.error is ContextOverflowError else None
+        return int(re.sub("[,_]", "", found["tokens"])) or None if found else None
 
     @property
     def is_server_fault(self) -> bool:

@@ -19,7 +19,7 @@ from typing import TypeVar, Unpack
 from dexto_magic.cancellation import settled
 from dexto_magic.conversation.history import Signal, rows_of
 from dexto_magic.conversation.messages import Aside, Message
-from dexto_magic.conversation.record import Claim, Partial, SessionChanges, SessionRecord
+from dexto_magic.conversation.record import Claim, Hold, Partial, SessionChanges, SessionRecord
 from dexto_magic.conversation.session import (
     Removal,
     Session,
@@ -164,9 +164,15 @@ class DiskStore(Store):
         encoded = [encode(message_to_json(reply)) for reply in replies]
         return await self._write(lambda ledger: ledger.settle(claim, replies, encoded))
 
-    async def note(self, session_id: str, aside: Aside) -> Session:
+    async def hold(self, session_id: str, owner: Owner) -> Hold:
+        return await self._write(lambda ledger: ledger.hold(session_id, owner))
+
+    async def release(self, hold: Hold) -> None:
+        await self._write(lambda ledger: ledger.release(hold))
+
+    async def note(self, session_id: str, aside: Aside, *, hold: Hold | None = None) -> Session:
         row = encode(aside_to_json(aside))
-        return await self._write(lambda ledger: ledger.note(session_id, aside, row))
+        return await self._write(lambda ledger: ledger.note(session_id, aside, row, hold=hold))
 
     async def undo(self, session_id: str) -> TurnChange:
         return await self._write(lambda ledger: revision.undo(ledger.entries, session_id))
@@ -195,7 +201,7 @@ class DiskStore(Store):
     async def restored(self, source: str) -> Session | None:
         return await self._read(lambda ledger: ledger.restored(source))
 
-    async def watch(self, claim: Claim) -> Signal:
+    async def watch(self, claim: Hold) -> Signal:
         return await self._read(lambda ledger: ledger.signal(claim))
 
     async def request_cancel(self, session_id: str) -> bool:

@@ -219,6 +219,9 @@ class Entries:
         record = entry.record
         if not self.is_abandoned(record):
             return entry
+        assert record.open is not None
+        if not record.open.turn:
+            return self.put(entry, history.released(record))
         row = self.table.get(partial_key(record.sid))
         partial = None if row is None else rows.partial_from_json(row)
         reply = history.crashed(record, partial, now=self.now())

@@ -16,7 +16,7 @@ from typing import Any
 from dexto_magic.conversation import history, places
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.messages import Aside, Message, new_id
-from dexto_magic.conversation.record import Claim, SessionChanges, SessionRecord
+from dexto_magic.conversation.record import Claim, Hold, SessionChanges, SessionRecord
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript, taken
 from dexto_magic.conversation.wire import message_to_json
 from dexto_magic.stores import homes, removal, rows
@@ -148,7 +148,7 @@ class Ledger:
             row = self._table.get_row(file_key(sid, digest))
         return None if row is None else decode_bytes(row.mode, row.data)
 
-    def signal(self, claim: Claim) -> Signal:
+    def signal(self, claim: Hold) -> Signal:
         """Whether the claim's turn may go on."""
         with self._table.snapshot():
             entry = self.entries.entry(claim.sid)
@@ -298,11 +298,32 @@ class Ledger:
         record = history.settled(entry.record, replies, now=self.entries.now())
         return self.entries.put(entry, record, used=True).record.session()
 
-    def note(self, session_id: str, aside: Aside, encoded: Row) -> Session:
+    def hold(self, session_id: str, owner: Owner) -> Hold:
+        """Keeps turns out, after ending one whose owner died."""
+        entry = self.entries.idle(session_id)
+        record, hold = history.held(
+            entry.record, owner=owner.id, holder=owner.holder, now=self.entries.now()
+        )
+        self.entries.put(entry, record)
+        return hold
+
+    def release(self, hold: Hold) -> None:
+        """Lets turns in again."""
+        entry = self.entries.entry(hold.sid)
+        if entry is not None and history.signal(entry.record, hold) in ("go on", "cancel"):
+            self.entries.put(entry, history.released(entry.record))
+
+    def note(self, session_id: str, aside: Aside, encoded: Row, *, hold: Hold | None) -> Session:
         """Keeps a summary or a title, given as it is and as its row."""
-        entry = self.entries.known(session_id)
-        self.entries.append(entry.record, [encoded])
-        return self.entries.put(entry, history.noted(entry.record, aside)).record.session()
+        entry = self.entries.known(session_id) if hold is None else self.entries.entry(hold.sid)
+        if hold is not None:
+            history.fence(entry.record if entry else None, hold)
+        assert entry is not None
+        before = entry.record
+        about = self.entries.messages_of(before, aside.turn, before.line.current(aside.turn))
+        record = history.noted(before, aside, about)
+        self.entries.append(before, [encoded])
+        return self.entries.put(entry, record).record.session()
 
     def recover(self, sid: str) -> bool:
         """Ends the session's open turn if its owner died; whether that was so."""

@@ -18,7 +18,7 @@ from dexto_magic.conversation import descent, history, places, revision
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.line import Line, Step
 from dexto_magic.conversation.messages import Aside, Message, new_id
-from dexto_magic.conversation.record import Claim, Partial, SessionChanges, SessionRecord
+from dexto_magic.conversation.record import Claim, Hold, Partial, SessionChanges, SessionRecord
 from dexto_magic.conversation.session import (
     Removal,
     Session,
@@ -192,10 +192,26 @@ class MemoryStore(Store):
         self._rows[record.sid].extend(replies)
         return self._put(history.settled(record, replies, now=self._now()), used=True)
 
-    async def note(self, session_id: str, aside: Aside) -> Session:
-        record = self._record(session_id)
+    async def hold(self, session_id: str, owner: Owner) -> Hold:
+        record, hold = history.held(
+            self._idle(session_id), owner=owner.id, holder=owner.holder, now=self._now()
+        )
+        self._put(record)
+        return hold
+
+    async def release(self, hold: Hold) -> None:
+        record = self._records.get(hold.sid)
+        if record is not None and history.signal(record, hold) in ("go on", "cancel"):
+            self._put(history.released(record))
+
+    async def note(self, session_id: str, aside: Aside, *, hold: Hold | None = None) -> Session:
+        record = self._record(session_id) if hold is None else self._records.get(hold.sid)
+        if hold is not None:
+            record = history.fence(record, hold)
+        assert record is not None
+        record = history.noted(record, aside, self._in_view(record, record.line, aside.turn))
         self._rows[record.sid].append(aside)
-        return self._put(history.noted(record, aside))
+        return self._put(record)
 
     async def undo(self, session_id: str) -> TurnChange:
         return self._moved(session_id, "undo", Line.undo)
@@ -297,7 +313,7 @@ class MemoryStore(Store):
         found = (record for record in latest_first if record.source == source)
         return next((record.session() for record in found), None)
 
-    async def watch(self, claim: Claim) -> Signal:
+    async def watch(self, claim: Hold) -> Signal:
         return history.signal(self._records.get(claim.sid), claim)
 
     async def request_cancel(self, session_id: str) -> bool:
@@ -392,6 +408,9 @@ class MemoryStore(Store):
     def _recovered(self, record: SessionRecord) -> SessionRecord:
         if record.open is None or record.open.owner in self._owners:
             return record
+        if not record.open.turn:
+            self._put(history.released(record))
+            return self._records[record.sid]
         row = history.crashed(record, self._partials.pop(record.sid, None), now=self._now())
         self._rows[record.sid].append(row)
         # Who only looks at a session has not used it: its last use is the turn that died.

@@ -14,7 +14,7 @@ from typing import Protocol, Unpack
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import Aside, Message
-from dexto_magic.conversation.record import Claim, SessionChanges
+from dexto_magic.conversation.record import Claim, Hold, SessionChanges
 from dexto_magic.conversation.session import (
     Removal,
     Session,
@@ -227,7 +227,7 @@ class Store(Protocol):
         """
         ...
 
-    async def watch(self, claim: Claim) -> Signal:
+    async def watch(self, claim: Hold) -> Signal:
         """Whether the turn may go on, or why it must stop."""
         ...
 
@@ -239,11 +239,30 @@ class Store(Protocol):
         """
         ...
 
-    async def note(self, session_id: str, aside: Aside) -> Session:
-        """Keeps a summary or a title; the session's tokens count it. A running turn goes on.
+    async def hold(self, session_id: str, owner: Owner) -> Hold:
+        """Keeps turns of a session from beginning until ``release``, or until the owner's end.
 
         Raises:
             SessionNotFoundError: There is no such session.
+            SessionBusyError: A live owner runs a turn of it, or holds it.
+        """
+        ...
+
+    async def release(self, hold: Hold) -> None:
+        """Lets turns of a session in again; does nothing if it was reset or deleted."""
+        ...
+
+    async def note(self, session_id: str, aside: Aside, *, hold: Hold | None = None) -> Session:
+        """Keeps a summary or a title; the session's tokens count it. A running turn goes on.
+
+        Args:
+            session_id: The session's name.
+            aside: What a model wrote, about turns that are still in view.
+            hold: The claim or hold under which it was written, if there was one.
+
+        Raises:
+            SessionNotFoundError: There is no such session, or it was deleted meanwhile.
+            SessionError: What it is about was reset, replaced, undone or forgotten meanwhile.
         """
         ...
 

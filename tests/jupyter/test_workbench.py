@@ -81,14 +81,6 @@ def test_the_session_before_is_the_one_before_whatever_became_of_the_new_one(sta
     assert ran.output.text == "Your name is Sarah."
 
 
-def test_an_option_that_is_refused_leaves_no_session_and_no_promise(start):
-    kernel = start()
-    ran = kernel.ask("Hello.", "brandnew", options="-O model=x")
-    assert (ran.ok, ran.outputs) == (False, [])
-    assert "'model'" in ran.error
-    assert "No sessions" in kernel.run("%dexto sessions brandnew").output.text
-
-
 def test_a_verb_that_makes_a_session_says_why_it_is_a_new_one(start, tmp_path):
     path = tmp_path / "a.ipynb"
     path.write_text('{"cells": []}')
@@ -96,11 +88,3 @@ def test_a_verb_that_makes_a_session_says_why_it_is_a_new_one(start, tmp_path):
     old = first.ask("My name is Sarah.", cell_id="c1").output.metadata["dexto"]["session"]
     said = start(JPY_SESSION_NAME=str(path)).run("%dexto system Be brief.").output.text
     assert f"known to '{old}'" in said
-
-
-def test_waiting_and_retries_show_though_the_reply_is_asked_for_in_one_piece(start, server):
-    server.script(status(429, "Slow down.", headers={"retry-after": "0"}), text("Hello."))
-    ran = start(**asking(server)).ask("Go.", "eda", options="--no-stream")
-    shown = [m["content"]["data"]["text/html"] for m in ran.messages if "data" in m["content"]]
-    assert any("asking again" in html and "Hello." not in html for html in shown)
-    assert "Hello." in ran.output.html

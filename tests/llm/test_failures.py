@@ -14,7 +14,7 @@ from dexto_magic.errors import (
     ModelUnavailableError,
 )
 from dexto_magic.llm.failures import Target
-from dexto_magic.llm.openai_model import failure_of
+from dexto_magic.llm.openai_client import failure_of
 from dexto_magic.llm.providers import LLMConfig
 from dexto_magic.llm.server_errors import error_answer
 from tests.support.asking import ask, error_of, request
@@ -42,79 +42,6 @@ SENT = httpx2.Request("POST", "https://api.openai.com/v1/chat/completions")
 
 def at(server, **fields):
     return LLMConfig(provider="openai", model="gpt-4o", base_url=server.base_url, **fields)
-
-
-def of_status(kind, code):
-    return kind("m", response=httpx2.Response(code, request=SENT), body=None)
-
-
-def subclasses(kind):
-    return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
-
-
-RAISED_FOR_A_SERVER = [
-    (of_status(openai.BadRequestError, 400), ModelRequestError),
-    (of_status(openai.AuthenticationError, 401), ModelAuthenticationError),
-    (of_status(openai.PermissionDeniedError, 403), ModelAuthenticationError),
-    (of_status(openai.NotFoundError, 404), ModelRequestError),
-    (of_status(openai.ConflictError, 409), ModelUnavailableError),
-    (of_status(openai.UnprocessableEntityError, 422), ModelRequestError),
-    (of_status(openai.RateLimitError, 429), ModelRateLimitError),
-    (of_status(openai.InternalServerError, 503), ModelUnavailableError),
-    (of_status(openai.APIStatusError, 408), ModelUnavailableError),
-    (of_status(openai.APIStatusError, 402), ModelRateLimitError),
-    (of_status(openai.APIStatusError, 308), ModelRequestError),
-    (of_status(openai.APIStatusError, 405), ModelRequestError),
-    (
-        openai.OAuthError(response=httpx2.Response(401, request=SENT), body=None),
-        ModelAuthenticationError,
-    ),
-    (openai.APIConnectionError(request=SENT), ModelUnavailableError),
-    (openai.APITimeoutError(request=SENT), ModelUnavailableError),
-    (openai.APIError("m", SENT, body=None), ModelUnavailableError),
-    (
-        openai.APIResponseValidationError(httpx2.Response(200, request=SENT), None),
-        ModelUnavailableError,
-    ),
-]
-
-RAISED_BY_THE_CLIENT_ALONE = {
-    "APIRemovedInV1",
-    "ContentFilterFinishReasonError",
-    "LengthFinishReasonError",
-    "MutuallyExclusiveAuthError",
-    "OpenAIError",
-    "StreamAlreadyConsumed",
-    "SubjectTokenProviderError",
-    "WebSocketConnectionClosedError",
-    "WebSocketQueueFullError",
-    "_AmbiguousModuleClientUsageError",
-}
-
-
-class TestEveryExceptionOfTheClient:
-    def test_each_class_is_known_here(self):
-        """One that a later openai adds fails until somebody has decided what it means."""
-        known = {type(exc).__name__ for exc, _ in RAISED_FOR_A_SERVER} | RAISED_BY_THE_CLIENT_ALONE
-        assert {kind.__name__ for kind in subclasses(openai.OpenAIError)} == known
-
-    @pytest.mark.parametrize(("exc", "error"), RAISED_FOR_A_SERVER)
-    def test_each_is_one_of_our_errors(self, exc, error):
-        assert failure_of(exc, TARGET, began=False).error is error
-
-    def test_those_about_no_server_are_about_the_request(self):
-        for kind in subclasses(openai.OpenAIError):
-            if kind.__name__ in RAISED_BY_THE_CLIENT_ALONE:
-                failure = failure_of(kind.__new__(kind), TARGET, began=False)
-                assert failure.error is ModelRequestError
-
-    @pytest.mark.parametrize(
-        "kind", [ValueError, TypeError, AttributeError, RecursionError, OSError]
-    )
-    def test_those_of_decoding_are_the_servers_fault(self, kind):
-        failure = failure_of(kind("m"), TARGET, began=True)
-        assert failure.error is ModelUnavailableError
-        assert not failure.retryable
 
 
 class TestWords:

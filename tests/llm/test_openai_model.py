@@ -15,7 +15,6 @@ from dexto_magic.conversation.messages import Usage
 from dexto_magic.conversation.window import PromptMessage
 from dexto_magic.errors import (
     ModelAuthenticationError,
-    ModelRequestError,
     ModelUnavailableError,
     SettingsError,
 )
@@ -33,7 +32,6 @@ from tests.support.openai_answers import (
     held,
     json_answer,
     raw,
-    redirect,
     silent,
     status,
     text,
@@ -153,55 +151,6 @@ class TestAsking:
         with pytest.raises(ModelAuthenticationError) as caught:
             ask(at(server), key="sk-abc\ndef")
         assert "sk-abc" not in str(caught.value)
-
-
-class TestWhatStaysHere:
-    @pytest.fixture(autouse=True)
-    def openai_environment(self, monkeypatch):
-        """Everything that the openai client takes from its environment."""
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-openai")
-        monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
-        monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-secret")
-        monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin-secret")
-        monkeypatch.setenv("OPENAI_WEBHOOK_SECRET", "whsec-secret")
-        monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-custom: my-secret\nAuthorization: Bearer x")
-        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/elsewhere")
-
-    @pytest.mark.parametrize("provider", ["groq", "ollama", "azure", "openai"])
-    def test_nothing_of_openais_account_goes_to_another_host(self, server, provider):
-        ask(at(server, provider))
-        (sent,) = server.chats
-        assert sent.key == KEY
-        assert "secret" not in str(sent.headers).replace(KEY, "")
-        assert "openai-organization" not in sent.headers
-
-    def test_openais_account_goes_along_where_its_own_variable_says(self, server, monkeypatch):
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        ask("openai:gpt-4o")
-        (sent,) = server.chats
-        assert sent.headers["openai-organization"] == "org-secret"
-        assert sent.headers["x-custom"] == "my-secret"
-        assert sent.key == KEY
-
-    def test_a_proxy_never_sees_what_stays_on_this_machine(self, server, monkeypatch):
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, "http://127.0.0.1:9")
-        assert ask(at(server), request("Repeat after me: here")).text == "here"
-
-    def test_a_redirect_is_not_followed(self, server):
-        with OpenAIServer() as other:
-            server.script(redirect(f"{other.base_url}/chat/completions"))
-            heard = ask(at(server))
-            assert other.requests == []
-        assert isinstance(heard.error, ModelRequestError)
-        assert f"redirects to {other.base_url}/chat/completions (307)" in str(heard.error)
-
-    def test_a_proxy_that_cannot_be_used_is_a_setting_to_correct(self, monkeypatch):
-        monkeypatch.setenv("ALL_PROXY", "gopher://user:hunter2@127.0.0.1")
-        with pytest.raises(SettingsError, match="ALL_PROXY") as caught:
-            ask("groq:llama")
-        assert "hunter2" not in str(caught.value)
-        assert caught.value.__cause__.__traceback__ is None, "its frames hold the password"
 
 
 class TestReplies:

@@ -7,8 +7,8 @@ could understand differently what it accepts.
 import re
 from html.parser import HTMLParser
 
-from dexto_magic.rendering.html import STYLE
 from dexto_magic.rendering.markdown import CODE_STYLE
+from dexto_magic.rendering.markup import STYLE
 
 TAGS = re.compile(
     r"a|b|blockquote|br|code|details|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|style|summary"

@@ -1,0 +1,100 @@
+"""Verbs of ``%dexto`` that are about what was said: asked, shown, found, taken back, forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from dexto_magic import commands
+from dexto_magic.conversation.context import ContextReport
+from dexto_magic.conversation.session import Removal, Transcript, TurnChange
+from dexto_magic.conversation.usage import UsageReport
+from dexto_magic.jupyter import asking
+from dexto_magic.jupyter.asking import Asked
+from dexto_magic.jupyter.parsing import parsed
+from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
+from dexto_magic.jupyter.workbench import Workbench
+from dexto_magic.verb_arguments import (
+    AT,
+    EVERY_SESSION,
+    EVERYTHING,
+    TURN,
+    YES,
+    number,
+    session_name,
+)
+
+
+def ask(bench: Workbench, text: str) -> Any:
+    """Asks in the current session."""
+    if not text:
+        raise UsageError("there is nothing to ask: `%dexto ask TEXT`")
+    return asking.ask(bench, text, None, Asked(as_value=True))
+
+
+def retry(bench: Workbench, text: str) -> Any:
+    """Asks the last turn of the current session again, or something else in its place."""
+    name = required_session(bench, "retry").id
+    return asking.ask(bench, text or None, name, Asked(as_value=True, again=True))
+
+
+def undo(bench: Workbench, rest: str) -> TurnChange:
+    """Takes the last turn of the current session back."""
+    parsed("undo", rest)
+    return bench.agent.undo(required_session(bench, "undo").id)
+
+
+def redo(bench: Workbench, rest: str) -> TurnChange:
+    """Brings back what was undone last."""
+    parsed("redo", rest)
+    return bench.agent.redo(required_session(bench, "redo").id)
+
+
+def forget(bench: Workbench, rest: str) -> Removal:
+    """Takes a turn of the current session away for good."""
+    arguments = parsed("forget", rest, TURN, YES)
+    name = required_session(bench, "forget").id
+    confirm(bench, name, "forget", yes=arguments.yes, turn=arguments.turn)
+    return bench.agent.forget_turn(name, arguments.turn)
+
+
+def history(bench: Workbench, rest: str) -> Transcript:
+    """Shows turns of a session."""
+    arguments = parsed(
+        "history", rest, session_name(optional=True), number(None, "turns"), AT, EVERYTHING
+    )
+    return commands.history(
+        bench.agent,
+        _looked_at(bench, arguments.name, "history"),
+        turns=arguments.number,
+        at=arguments.at,
+        everything=arguments.all,
+    )
+
+
+def usage(bench: Workbench, rest: str) -> UsageReport:
+    """Shows where tokens went."""
+    arguments = parsed("usage", rest, session_name(optional=True), EVERY_SESSION)
+    if arguments.all and arguments.name:
+        raise UsageError("`%dexto usage NAME` is of one session, `%dexto usage --all` of all")
+    name = None if arguments.all else _looked_at(bench, arguments.name, "usage")
+    return commands.usage(bench.agent, name, rates=bench.prices())
+
+
+def context(bench: Workbench, rest: str) -> ContextReport:
+    """Shows how full the context window is."""
+    name = parsed("context", rest, session_name(optional=True)).name
+    return bench.agent.context(_looked_at(bench, name, "context"))
+
+
+def compact(bench: Workbench, rest: str) -> ContextReport:
+    """Has the older turns of a session summarised."""
+    name = parsed("compact", rest, session_name(optional=True)).name
+    return bench.agent.compact(name_or_current(bench, name, "compact"))
+
+
+def _looked_at(bench: Workbench, name: str | None, verb: str) -> str:
+    """The session to be looked at: as named, else the current one, else the one used last."""
+    last = None if name or bench.current_session() else bench.last_used_session()
+    return last.id if last else name_or_current(bench, name, verb)
