@@ -45,6 +45,30 @@ def printable(text: str) -> str:
     return re.sub("[\ud800-\udfff]", "\ufffd", _CONTROLS.sub("", text))
 
 
+def one_line(text: str) -> str:
+    """The text on one line, as ``printable`` leaves it."""
+    return " ".join(printable(text).split())
+
+
+def padded(text: str, width: int) -> str:
+    """The text and spaces up to so many columns."""
+    return text + " " * (width - wcswidth(text))
+
+
+def clipped(text: str, width: int) -> str:
+    """The text, or its beginning and ``…``, in at most so many columns."""
+    if wcswidth(text) <= width:
+        return text
+    while text and wcswidth(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def joined(*parts: str | None) -> str:
+    """What is known, with dots between."""
+    return " · ".join(part for part in parts if part)
+
+
 def date(when: datetime) -> str:
     """For example ``2026-11-20``, in UTC."""
     return when.astimezone(UTC).strftime("%Y-%m-%d")
@@ -67,7 +91,7 @@ def count(n: int, noun: str) -> str:
 
 def mark(message: Message) -> str | None:
     """The words for a message that did not end well, the same everywhere, or ``None``."""
-    reason = _one_line(message.reason or "error")
+    reason = one_line(message.reason or "error")
     if message.status == "failed":
         return f"failed: {reason}, nothing arrived"
     if message.status == "complete":
@@ -86,10 +110,10 @@ def tokens(usage: Usage) -> str:
 def reply_line(reply: Reply) -> str:
     """The last line of a cell: who answered, in which turn, for how many tokens, how fast."""
     message, total = reply.message, reply.session_usage.total_tokens
-    return _joined(
-        _one_line(reply.session_id),
+    return joined(
+        one_line(reply.session_id),
         f"turn {message.turn}" if message.turn else None,
-        _one_line(message.model or ""),
+        one_line(message.model or ""),
         tokens(message.usage) if message.usage else None,
         f"{number(total)} tokens in session" if total else None,
         _seconds(message),
@@ -99,8 +123,8 @@ def reply_line(reply: Reply) -> str:
 def message_line(message: Message) -> str:
     """Who speaks, and for a reply how many tokens and seconds it took."""
     speaker = {"user": "you", "assistant": message.model or "assistant", "tool": "tool"}
-    return _joined(
-        _one_line(speaker[message.role]),
+    return joined(
+        one_line(speaker[message.role]),
         f"version {message.version}" if message.version > 1 else None,
         tokens(message.usage) if message.usage else None,
         _seconds(message),
@@ -109,13 +133,13 @@ def message_line(message: Message) -> str:
 
 def turn_line(turn: Turn) -> str:
     """The number of a turn and when it began."""
-    return _joined(f"turn {turn.number}", moment(turn.messages[0].created_at))
+    return joined(f"turn {turn.number}", moment(turn.messages[0].created_at))
 
 
 def attachment_line(attachment: Attachment) -> str:
     """The name of an attachment, its type and its size."""
     size = count(attachment.size, "byte")
-    return _one_line(f"attached: {attachment.name} ({attachment.media_type}, {size})")
+    return one_line(f"attached: {attachment.name} ({attachment.media_type}, {size})")
 
 
 def transcript_line(transcript: Transcript) -> str:
@@ -123,9 +147,9 @@ def transcript_line(transcript: Transcript) -> str:
     session = transcript.session
     shown, whole = len(turns_of(transcript.messages)), session.turn_count
     if not shown and not whole:
-        return f"{_one_line(session.id)} — no turns yet"
+        return f"{one_line(session.id)} — no turns yet"
     turns = f"{number(shown)} of {count(whole, 'turn')}" if shown < whole else count(shown, "turn")
-    return f"{_one_line(session.id)} — {turns}, last used {moment(session.updated_at)}"
+    return f"{one_line(session.id)} — {turns}, last used {moment(session.updated_at)}"
 
 
 def title_to_show(transcript: Transcript) -> str | None:
@@ -151,7 +175,7 @@ def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = Fa
     lines = [bold.format(transcript_line(transcript))]
     title = title_to_show(transcript)
     if title:
-        lines.append(dim.format(_clipped(_one_line(title), width)))
+        lines.append(dim.format(clipped(one_line(title), width)))
     lines.append("")
     for turn in turns_of(transcript.messages):
         head = f"── {turn_line(turn)} "
@@ -201,9 +225,9 @@ def _names(sessions: Sequence[Session], current: str | None, limit: int, room: i
     """The names, each of ``limit`` columns at most; the current one marked, as far as it has room."""
     marked = max(limit, min(limit + len(CURRENT), room)) - len(CURRENT)
     return [
-        _clipped(_one_line(session.id), marked) + CURRENT
+        clipped(one_line(session.id), marked) + CURRENT
         if session.id == current
-        else _clipped(_one_line(session.id), limit)
+        else clipped(one_line(session.id), limit)
         for session in sessions
     ]
 
@@ -216,21 +240,21 @@ def session_rows(sessions: Sequence[Session]) -> list[tuple[str, ...]]:
 
 def _session_row(session: Session) -> tuple[str, ...]:
     return (
-        _one_line(session.id),
-        _one_line(session.title or ""),
+        one_line(session.id),
+        one_line(session.title or ""),
         number(session.turn_count),
         moment(session.updated_at).removesuffix(" UTC"),
-        _one_line(session.model or ""),
+        one_line(session.model or ""),
     )
 
 
 def facts_text(facts: Sequence[tuple[str, str]]) -> str:
     """Names and values, one pair on a line, the values aligned."""
-    names = [_one_line(name) for name, _ in facts]
+    names = [one_line(name) for name, _ in facts]
     widest = max(map(wcswidth, names), default=0)
     pairs = zip(names, facts, strict=True)
     return "".join(
-        f"{_padded(name, widest)}  {_one_line(value)}".rstrip() + "\n" for name, (_, value) in pairs
+        f"{padded(name, widest)}  {one_line(value)}".rstrip() + "\n" for name, (_, value) in pairs
     )
 
 
@@ -238,7 +262,7 @@ def _remarks(message: Message) -> list[str]:
     remarks = [attachment_line(attachment) for attachment in message.attachments]
     if message.reasoning:
         remarks.append(f"reasoning: {count(len(message.reasoning), 'character')}")
-    remarks += [_one_line(f"calls {call.name}({call.arguments})") for call in message.tool_calls]
+    remarks += [one_line(f"calls {call.name}({call.arguments})") for call in message.tool_calls]
     ending = mark(message)
     return [*remarks, ending] if ending else remarks
 
@@ -248,31 +272,11 @@ def _indented(text: str) -> list[str]:
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    fitted = [_clipped(cell, width) for cell, width in zip(cells, widths, strict=True)]
-    padded = [_padded(cell, width) for cell, width in zip(fitted, widths, strict=True)]
-    padded[2] = fitted[2].rjust(widths[2])
-    return "  ".join(padded).rstrip()
-
-
-def _joined(*parts: str | None) -> str:
-    return " · ".join(part for part in parts if part)
+    fitted = [clipped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    aligned = [padded(cell, width) for cell, width in zip(fitted, widths, strict=True)]
+    aligned[2] = fitted[2].rjust(widths[2])
+    return "  ".join(aligned).rstrip()
 
 
 def _seconds(message: Message) -> str | None:
     return None if message.duration is None else f"{message.duration:,.1f} s"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(printable(text).split())
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - wcswidth(text))
-
-
-def _clipped(text: str, width: int) -> str:
-    if wcswidth(text) <= width:
-        return text
-    while text and wcswidth(text) > width - 1:
-        text = text[:-1]
-    return text.rstrip() + "…"

@@ -7,7 +7,7 @@ could understand differently what it accepts.
 import re
 from html.parser import HTMLParser
 
-from dexto_magic.rendering.html import STYLE
+from dexto_magic.rendering.markup import STYLE
 from dexto_magic.rendering.markdown import CODE_STYLE
 
 TAGS = re.compile(
