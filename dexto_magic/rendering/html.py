@@ -86,13 +86,16 @@ def lines_html(lines: Sequence[str]) -> str:
 
 def facts_html(facts: Sequence[tuple[str, str]], *, lines: Sequence[str] = ()) -> str:
     """A table of names and values, and messages of ours below it."""
+    return markup.root([*facts_parts(facts), *map(markup.sentence, lines)])
+
+
+def facts_parts(facts: Sequence[tuple[str, str]]) -> list[str]:
+    """The pieces of such a table."""
     rows = [
         f"<tr><th>{markup.inline(name)}</th><td>{markup.inline(value)}</td></tr>"
         for name, value in facts
     ]
-    return markup.root(
-        ["<table>", "<tbody>", *rows, "</tbody>", "</table>", *map(markup.sentence, lines)]
-    )
+    return ["<table>", "<tbody>", *rows, "</tbody>", "</table>"]
 
 
 def _turn(turn: Turn) -> list[str]:

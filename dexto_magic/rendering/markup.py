@@ -96,5 +96,10 @@ def inline(text: str) -> str:
     return untypeset(_escaped(text))
 
 
+def attribute(text: str) -> str:
+    """Text as the value of an attribute, between double quotes."""
+    return _escaped(text)
+
+
 def _escaped(text: str) -> str:
     return escape(encodable(text).replace("\0", "\ufffd"))

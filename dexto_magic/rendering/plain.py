@@ -181,7 +181,7 @@ def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = Fa
         head = f"── {turn_line(turn)} "
         lines.append(dim.format(head + "─" * (width - len(head))))
         for message in turn.messages:
-            lines += [bold.format(message_line(message)), *_indented(message.content)]
+            lines += [bold.format(message_line(message)), *indented(message.content)]
             lines += ["  " + dim.format(f"[{remark}]") for remark in _remarks(message)]
             lines.append("")
         if turn.status == "open":
@@ -267,7 +267,8 @@ def _remarks(message: Message) -> list[str]:
     return [*remarks, ending] if ending else remarks
 
 
-def _indented(text: str) -> list[str]:
+def indented(text: str) -> list[str]:
+    """The lines of a text, as ``printable`` leaves it, set off from the left edge."""
     return ["  " + line if line else "" for line in printable(text).split("\n")] if text else []
 
 

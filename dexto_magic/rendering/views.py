@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
+from dexto_magic.conversation.context import ContextReport
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+from dexto_magic.conversation.usage import UsageReport
 from dexto_magic.rendering import html, plain
+from dexto_magic.rendering.context import context_html, context_text
 from dexto_magic.rendering.markdown import to_html
+from dexto_magic.rendering.usage import usage_html, usage_text
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,26 @@ def _(value: Said, *, width: int = 80, color: bool = False) -> str:
 @as_html.register
 def _(value: Said) -> str:
     return html.lines_html(value.lines)
+
+
+@as_text.register
+def _(value: UsageReport, *, width: int = 80, color: bool = False) -> str:
+    return usage_text(value, width=width, color=color)
+
+
+@as_html.register
+def _(value: UsageReport) -> str:
+    return usage_html(value)
+
+
+@as_text.register
+def _(value: ContextReport, *, width: int = 80, color: bool = False) -> str:
+    return context_text(value, width=width, color=color)
+
+
+@as_html.register
+def _(value: ContextReport) -> str:
+    return context_html(value)
 
 
 @as_text.register
