@@ -22,6 +22,7 @@ MOST_BARS = 60
 
 STYLE = """\
 .dexto .dexto-chart{display:block;max-width:100%;height:auto;margin:.3em 0}
+.dexto .dexto-keys{font-size:.85em}
 .dexto .dexto-input{fill:color-mix(in srgb,#2f7ed8 75%,currentColor);color:color-mix(in srgb,#2f7ed8 75%,currentColor)}
 .dexto .dexto-cached{fill:color-mix(in srgb,#1f9e89 75%,currentColor);color:color-mix(in srgb,#1f9e89 75%,currentColor)}
 .dexto .dexto-output{fill:color-mix(in srgb,#d1700f 75%,currentColor);color:color-mix(in srgb,#d1700f 75%,currentColor)}
@@ -108,10 +109,11 @@ def bars_html(bars: Bars) -> list[str]:
     names = _NAMES if "cached" in dict(paths) else _NAMES | {"input": "input"}
     caption = bars.caption()
     keys = " ".join(f'<span class="dexto-{kind}">■</span> {names[kind]}' for kind, _ in paths)
-    spoken = f"{caption}: {', '.join(names[kind] for kind, _ in paths)}"
+    spoken = f"{caption}: {'; '.join(names[kind] for kind, _ in paths)}"
     return [
         *_svg(width, _HEIGHT, spoken, [_path(kind, path) for kind, path in paths]),
-        markup.dim(f"{keys} · {markup.inline(caption)}"),
+        f'<div class="dexto-keys">{keys}</div>',
+        markup.dim(markup.inline(caption)),
         f"<details><summary>tokens per {_length(bars.step)}</summary>",
         *table_html(_numbers(bars)),
         "</details>",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dexto_magic.conversation.messages import Message, Turn, turns_of
+from dexto_magic.conversation.messages import Aside, Message
 from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.rendering import markup, plain
 from dexto_magic.rendering.markdown import to_html
+from dexto_magic.rendering.outline import Forgotten, Shown, outline
 
 
 def reply_html(
@@ -51,8 +52,13 @@ def transcript_html(transcript: Transcript) -> str:
     title = plain.title_to_show(transcript)
     if title:
         parts.append(f"<div><b>{markup.inline(title)}</b></div>")
-    for turn in turns_of(transcript.messages):
-        parts += _turn(turn)
+    for entry in outline(transcript):
+        if isinstance(entry, Forgotten):
+            parts.append(markup.dim(plain.forgotten_line(entry.number)))
+        elif isinstance(entry, Aside):
+            parts.append(_aside(entry))
+        else:
+            parts += _turn(entry)
     return markup.root(parts)
 
 
@@ -98,17 +104,25 @@ def facts_parts(facts: Sequence[tuple[str, str]]) -> list[str]:
     return ["<table>", "<tbody>", *rows, "</tbody>", "</table>"]
 
 
-def _turn(turn: Turn) -> list[str]:
-    parts = ['<div class="dexto-turn">', markup.head(plain.turn_line(turn))]
+def _aside(aside: Aside) -> str:
+    line = plain.aside_line(aside)
+    if aside.kind == "summary":
+        return markup.collapsed(line, aside.content)
+    return markup.dim(markup.inline(line))
+
+
+def _turn(entry: Shown) -> list[str]:
+    turn, kind = entry.turn, "dexto-turn" if entry.in_view else "dexto-turn dexto-past"
+    parts = [f'<div class="{kind}">', markup.head(plain.turn_line(turn, entry.standing))]
     for message in turn.messages:
-        parts += _message(message)
+        parts += _message(message, with_version=not entry.standing)
     if turn.status == "open":
         parts.append(markup.dim(plain.NO_REPLY_YET))
     return [*parts, "</div>"]
 
 
-def _message(message: Message) -> list[str]:
-    head = markup.head(plain.message_line(message))
+def _message(message: Message, *, with_version: bool) -> list[str]:
+    head = markup.head(plain.message_line(message, with_version=with_version))
     attached = [
         markup.dim(markup.inline(plain.attachment_line(item))) for item in message.attachments
     ]

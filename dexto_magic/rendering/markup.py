@@ -29,6 +29,8 @@ STYLE = """\
 .dexto mjx-container[display="true"]{overflow-x:auto;overflow-y:hidden;padding:.3em 0}
 .dexto .dexto-mark{border-left:3px solid var(--jp-warn-color1,#c77700);padding:.1em .6em;margin:.4em 0}
 .dexto .dexto-turn{border-top:1px solid var(--jp-border-color2,#8888);margin-top:.8em}
+.dexto .dexto-past{color:var(--dexto-dim);border-left:1px dashed var(--dexto-dim);padding-left:.8em}
+.dexto.dexto .dexto-past :is(.dexto-dim,summary,.dexto-typed){color:inherit}
 .dexto .dexto-you{border-left:3px solid var(--jp-brand-color1,#1976d2);padding-left:.6em;margin:.3em 0 .8em}
 .dexto.dexto .dexto-typed{background:none;font:inherit;white-space:pre-wrap;word-break:normal;margin:0}
 .dexto.dexto details .dexto-typed{border-left:2px solid var(--jp-border-color2,#8888);padding-left:.6em;margin:.2em 0 .9em;color:var(--dexto-dim)}

@@ -13,15 +13,30 @@ from datetime import UTC, datetime
 from wcwidth import wcswidth
 
 from dexto_magic.conversation.history import automatic_title
-from dexto_magic.conversation.messages import Attachment, Message, Reply, Turn, Usage, turns_of
+from dexto_magic.conversation.messages import (
+    Aside,
+    Attachment,
+    Message,
+    Reply,
+    Turn,
+    Usage,
+    turns_of,
+)
 from dexto_magic.conversation.session import Session, Transcript
+from dexto_magic.rendering.outline import Forgotten, Shown, outline
 
 NO_SESSIONS = "No sessions. A new one begins with its first question: %%dexto NAME in a cell."
 NO_REPLY_YET = "no reply yet"
 CURRENT = " (current)"
 """After the name of the session that a cell without a name goes to."""
 
-SESSION_COLUMNS = ("name", "title", "turns", "last used (UTC)", "model")
+SESSION_COLUMNS = ("name", "title", "turns", "last used (UTC)", "model", "forked from")
+"""The last two only where there is something to tell."""
+
+_ALWAYS = 4
+"""How many of them there always are."""
+
+_LONGEST_ORIGIN = 40
 
 _CONTROLS = re.compile(
     "(?:\x1b[P\\]X^_]|[\x90\x98\x9d-\x9f])"  # strings: titles, links, the clipboard
@@ -59,6 +74,7 @@ def clipped(text: str, width: int) -> str:
     """The text, or its beginning and ``…``, in at most so many columns."""
     if wcswidth(text) <= width:
         return text
+    text = text[: 10 * width]  # what is left is shortened by one character at a time
     while text and wcswidth(text) > width - 1:
         text = text[:-1]
     return text.rstrip() + "…"
@@ -120,20 +136,36 @@ def reply_line(reply: Reply) -> str:
     )
 
 
-def message_line(message: Message) -> str:
+def message_line(message: Message, *, with_version: bool = True) -> str:
     """Who speaks, and for a reply how many tokens and seconds it took."""
     speaker = {"user": "you", "assistant": message.model or "assistant", "tool": "tool"}
     return joined(
         one_line(speaker[message.role]),
-        f"version {message.version}" if message.version > 1 else None,
+        f"version {message.version}" if with_version and message.version > 1 else None,
         tokens(message.usage) if message.usage else None,
         _seconds(message),
     )
 
 
-def turn_line(turn: Turn) -> str:
-    """The number of a turn and when it began."""
-    return joined(f"turn {turn.number}", moment(turn.messages[0].created_at))
+def turn_line(turn: Turn, standing: str = "") -> str:
+    """The number of a turn, when it began, and which version of it this is."""
+    return joined(f"turn {turn.number}", moment(turn.messages[0].created_at), standing)
+
+
+def forgotten_line(number: int) -> str:
+    """What stands in the place of a turn that was forgotten."""
+    return f"turn {number} was forgotten"
+
+
+def aside_line(aside: Aside) -> str:
+    """What a model was asked about the conversation, who wrote it, and for how many tokens."""
+    what: str = aside.kind
+    if aside.kind == "summary":
+        what = "summary of turn 1" if aside.turn == 1 else f"summary of turns 1 to {aside.turn}"
+    by = f" by {one_line(aside.model)}" if aside.model else ""
+    counted = f", {tokens(aside.usage)}" if aside.usage else ""
+    written = f": {one_line(aside.content)}" if aside.kind == "title" else ""
+    return what + by + counted + written
 
 
 def attachment_line(attachment: Attachment) -> str:
@@ -143,13 +175,26 @@ def attachment_line(attachment: Attachment) -> str:
 
 
 def transcript_line(transcript: Transcript) -> str:
-    """What of a session is shown, and when it was last used."""
+    """What of a session is shown, when it was last used, and where it comes from."""
     session = transcript.session
     shown, whole = len(turns_of(transcript.messages)), session.turn_count
+    used = ""
     if not shown and not whole:
-        return f"{one_line(session.id)} — no turns yet"
-    turns = f"{number(shown)} of {count(whole, 'turn')}" if shown < whole else count(shown, "turn")
-    return f"{one_line(session.id)} — {turns}, last used {moment(session.updated_at)}"
+        turns = "no turns yet"
+    else:
+        part = f"{number(shown)} of " if shown < whole else ""
+        turns = part + count(whole if part else shown, "turn")
+        used = f", last used {moment(session.updated_at)}"
+    origin = lineage(session)
+    return f"{one_line(session.id)} — {turns}{used}{f', {origin}' if origin else ''}"
+
+
+def lineage(session: Session) -> str:
+    """For example ``forked from 'eda' at turn 4``; empty for a session that is no fork."""
+    if session.forked_from is None:
+        return ""
+    at = "" if session.forked_at is None else f" at turn {session.forked_at}"
+    return f"forked from '{one_line(session.forked_from)}'{at}"
 
 
 def title_to_show(transcript: Transcript) -> str | None:
@@ -177,16 +222,28 @@ def transcript_text(transcript: Transcript, *, width: int = 80, color: bool = Fa
     if title:
         lines.append(dim.format(clipped(one_line(title), width)))
     lines.append("")
-    for turn in turns_of(transcript.messages):
-        head = f"── {turn_line(turn)} "
-        lines.append(dim.format(head + "─" * (width - len(head))))
-        for message in turn.messages:
-            lines += [bold.format(message_line(message)), *indented(message.content)]
-            lines += ["  " + dim.format(f"[{remark}]") for remark in _remarks(message)]
-            lines.append("")
-        if turn.status == "open":
-            lines += ["  " + dim.format(f"[{NO_REPLY_YET}]"), ""]
+    for entry in outline(transcript):
+        if isinstance(entry, Forgotten):
+            lines += [dim.format(f"[{forgotten_line(entry.number)}]"), ""]
+        elif isinstance(entry, Aside):
+            lines.append(dim.format(f"[{aside_line(entry)}]"))
+            lines += [*(indented(entry.content) if entry.kind == "summary" else []), ""]
+        else:
+            lines += _turn(entry, width, bold, dim)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _turn(entry: Shown, width: int, bold: str, dim: str) -> list[str]:
+    head = f"── {turn_line(entry.turn, entry.standing)} "
+    lines = [dim.format(head + "─" * (width - len(head)))]
+    for message in entry.turn.messages:
+        lines.append(bold.format(message_line(message, with_version=not entry.standing)))
+        lines += indented(message.content)
+        lines += ["  " + dim.format(f"[{remark}]") for remark in _remarks(message)]
+        lines.append("")
+    if entry.turn.status == "open":
+        lines += ["  " + dim.format(f"[{NO_REPLY_YET}]"), ""]
+    return lines
 
 
 def sessions_text(
@@ -196,21 +253,21 @@ def sessions_text(
     width: int = 80,
     color: bool = False,
 ) -> str:
-    """A table of sessions for the terminal: name, title, turns, when last used, model.
+    """A table of sessions for the terminal.
 
     Args:
         sessions: The sessions, in the order in which they are shown.
         current: The name of the one that a cell without a name goes to.
-        width: Columns of the terminal; names, titles and models are shortened to fit.
+        width: Columns of the terminal; what is long is shortened, or left out, to fit.
         color: Whether the heading is set off by bold type.
     """
     if not sessions:
         return NO_SESSIONS + "\n"
     rows = session_rows(sessions)
-    widths = [max(wcswidth(cell) for cell in column) for column in zip(*rows, strict=True)]
-    # A name is for typing again, so it has more room than a model; the title has what is left.
-    widths[4:] = [min(widest, width // 6) for widest in widths[4:]]
-    left = width - sum(widths[2:]) - 2 * (len(widths) - 1)
+    longest = min(max(wcswidth(row[0]) for row in rows), width // 4) + len(CURRENT)
+    if rows[0][-1] == SESSION_COLUMNS[-1] and _room(rows, width) < longest + len("title"):
+        rows = [row[:-1] for row in rows]
+    widths, left = _widths(rows, width), _room(rows, width)
     names = _names(sessions, current, width // 4, left - len("title"))
     rows[1:] = [(name, *row[1:]) for name, row in zip(names, rows[1:], strict=True)]
     widths[0] = max(map(wcswidth, ("name", *names)))
@@ -219,6 +276,18 @@ def sessions_text(
     if color:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return "\n".join(lines) + "\n"
+
+
+def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    widths = [max(map(wcswidth, column)) for column in zip(*rows, strict=True)]
+    # A name is for typing again, so it has more room than a model; the title has what is left.
+    return [*widths[:_ALWAYS], *(min(most, width // 6) for most in widths[_ALWAYS:])]
+
+
+def _room(rows: Sequence[Sequence[str]], width: int) -> int:
+    """The columns that are left for names and titles."""
+    widths = _widths(rows, width)
+    return width - sum(widths[2:]) - 2 * (len(widths) - 1)
 
 
 def _names(sessions: Sequence[Session], current: str | None, limit: int, room: int) -> list[str]:
@@ -233,18 +302,22 @@ def _names(sessions: Sequence[Session], current: str | None, limit: int, room: i
 
 
 def session_rows(sessions: Sequence[Session]) -> list[tuple[str, ...]]:
-    """The cells of a table of sessions, its heading first; the model only where one has its own."""
-    rows = [SESSION_COLUMNS, *map(_session_row, sessions)]
-    return rows if any(session.model for session in sessions) else [row[:-1] for row in rows]
+    """The cells of a table of sessions, its heading first; no column that would be empty."""
+    rows = [_session_row(session) for session in sessions]
+    shown = [i for i, _ in enumerate(SESSION_COLUMNS) if i < _ALWAYS or any(r[i] for r in rows)]
+    return [tuple(row[i] for i in shown) for row in (SESSION_COLUMNS, *rows)]
 
 
 def _session_row(session: Session) -> tuple[str, ...]:
+    origin = clipped(one_line(session.forked_from or ""), _LONGEST_ORIGIN)
+    at = "" if session.forked_at is None else f" at turn {session.forked_at}"
     return (
         one_line(session.id),
         one_line(session.title or ""),
         number(session.turn_count),
         moment(session.updated_at).removesuffix(" UTC"),
         one_line(session.model or ""),
+        origin and origin + at,
     )
 
 

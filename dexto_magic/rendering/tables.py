@@ -11,8 +11,7 @@ from dexto_magic.rendering import markup, plain
 
 STYLE = """\
 .dexto .dexto-numbers{margin:.2em 0 .9em}
-.dexto .dexto-numbers td{white-space:nowrap}
-.dexto .dexto-numbers td:first-child{white-space:normal}
+.dexto .dexto-numbers td[style]{white-space:nowrap}
 """
 """What such tables need beside the looks of every output."""
 

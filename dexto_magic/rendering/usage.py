@@ -6,7 +6,7 @@ Both are made of the same rows; a page has them all, a terminal those columns th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from dexto_magic.conversation.usage import Kind, MessageUsage, Part, Tally, UsageReport
@@ -20,25 +20,18 @@ MOST_ROWS = 50
 MOST_SPARKS = 40
 """Columns of a chart in a terminal."""
 
-NOTHING_USED = "Nothing was asked yet."
+NO_SESSIONS = "There is no session yet, and nothing was used."
 
-_MOST_PLACES = 10
+_MOST_PLACES, _MOST_PLACES_OF_TABLE = 10, 6
 _PLURALS: dict[Kind, str] = {"reply": "replies", "summary": "summaries", "title": "titles"}
 _GONE = "no longer kept"
 _UNKNOWN_MODEL = "model unknown"
-_COUNTS = (
-    Column(name="input", number=True),
-    Column(name="cached", number=True, yields=2),
-    Column(name="output", number=True),
-    Column(name="reasoning", number=True, yields=1),
-    Column(name="cost", number=True),
-)
+_OF_PARTS = (Column(name="", least=12), Column(name="requests", number=True, yields=4))
 _OF_MESSAGES = (
     Column(name="turn", number=True),
     Column(name="what"),
-    Column(name="model", least=8, yields=3),
-    Column(name="time (UTC)", yields=4),
-    *_COUNTS,
+    Column(name="model", least=8, yields=4),
+    Column(name="time (UTC)", yields=5),
 )
 
 
@@ -54,7 +47,7 @@ def usage_text(report: UsageReport, *, width: int = 80, color: bool = False) -> 
     """A report for a terminal of so many columns."""
     bold, dim = ("\x1b[1m{}\x1b[0m", "\x1b[2m{}\x1b[0m") if color else ("{}", "{}")
     if not report.sessions:
-        return NOTHING_USED + "\n"
+        return NO_SESSIONS + "\n"
     lines = [bold.format(_heading(report))]
     bars = bars_of(report.series, min(MOST_SPARKS, width))
     if bars:
@@ -71,7 +64,7 @@ def usage_text(report: UsageReport, *, width: int = 80, color: bool = False) -> 
 def usage_html(report: UsageReport) -> str:
     """A report for a page."""
     if not report.sessions:
-        return markup.root([markup.sentence(NOTHING_USED)])
+        return markup.root([markup.sentence(NO_SESSIONS)])
     parts = [f"<div><b>{markup.inline(_heading(report))}</b></div>"]
     bars = bars_of(report.series)
     if bars:
@@ -82,10 +75,9 @@ def usage_html(report: UsageReport) -> str:
     return markup.root(parts, style=tables.STYLE + chart.STYLE)
 
 
-def money(amount: Decimal, currency: str, *, places: int | None = None) -> str:
-    """For example ``0.0123 USD``: three figures that tell, or so many places behind the point."""
-    places = _places([amount]) if places is None else places
-    return f"{amount:,.{places}f} {currency}"
+def money(amount: Decimal, currency: str) -> str:
+    """For example ``0.0123 USD``, with three figures that tell."""
+    return f"{amount:,.{_places([amount], figures=3, most=_MOST_PLACES)}f} {currency}"
 
 
 def _heading(report: UsageReport) -> str:
@@ -94,10 +86,18 @@ def _heading(report: UsageReport) -> str:
     else:
         whose = plain.count(len(report.sessions), "session")
     total = report.total
+    if not _is_used(report):
+        return f"{whose} — nothing was asked yet"
     kinds = [_count(part.tally.count, part.name) for part in report.kinds]
-    cost = _cost(total, report.currency, None) if total.cost is not None else None
-    told = ", ".join([*kinds, plain.tokens(total.usage), *filter(None, [cost])])
-    return f"{whose} — {told}"
+    told = [*kinds, plain.tokens(total.usage)]
+    if total.cost is not None:
+        cost = money(total.cost, plain.one_line(report.currency or ""))
+        told.append(f"≥ {cost}" if total.is_lower_bound else cost)
+    return f"{whose} — {', '.join(told)}"
+
+
+def _is_used(report: UsageReport) -> bool:
+    return bool(report.total.count or report.total.usage.total_tokens)
 
 
 def _count(n: int, kind: str | None) -> str:
@@ -107,84 +107,87 @@ def _count(n: int, kind: str | None) -> str:
 
 def _sections(report: UsageReport) -> list[_Section]:
     """The tables, each with all of it."""
-    places = _places(_costs(report))
+    if not _is_used(report):
+        return []
     sections = []
-
-    def add(what: str, parts: Sequence[Part], *, gone: bool) -> None:
-        table = _parts_table(report, what, parts, places, gone=gone)
-        sections.append(_Section(f"by {what}", table))
-
     if len(report.sessions) > 1:
-        add("session", report.sessions, gone=False)
+        sections.append(_parts(report, "session", report.sessions, gone=False))
     if len(report.models) > 1 or not report.messages:
-        add("model", report.models, gone=True)
+        sections.append(_parts(report, "model", report.models))
     if len(report.kinds) > 1:
-        add("kind", report.kinds, gone=True)
+        sections.append(_parts(report, "kind", report.kinds))
     if report.messages:
-        sections.append(_Section("by message", _messages_table(report, places)))
+        sections.append(_messages(report))
     return sections
 
 
-def _parts_table(
-    report: UsageReport, what: str, parts: Sequence[Part], places: int, *, gone: bool
-) -> Table:
-    shown, others = parts[:MOST_ROWS], parts[MOST_ROWS:]
-    rows = [_part_row(part, report.currency, places) for part in shown]
+def _parts(report: UsageReport, what: str, parts: Sequence[Part], *, gone: bool = True) -> _Section:
+    places = _report_places(report)
+    rows = [(part.name or _UNKNOWN_MODEL, part.tally) for part in parts[:MOST_ROWS]]
+    others = parts[MOST_ROWS:]
     if others:
         rest = sum((part.tally for part in others), Tally())
-        name = f"{plain.number(len(others))} others"
-        rows.append(_part_row(Part(name=name, tally=rest), report.currency, places))
+        rows.append((f"{plain.number(len(others))} others", rest))
     if gone and report.gone.usage.total_tokens:
-        rows.append(_part_row(Part(name=_GONE, tally=report.gone), report.currency, places))
-    rows.append(_part_row(Part(name="total", tally=report.total), report.currency, places))
-    columns = (
-        Column(name=what, least=12),
-        Column(name="requests", number=True, yields=3),
-        *_COUNTS,
-    )
-    return Table(columns=columns, rows=tuple(rows), has_total=True)
+        rows.append((_GONE, report.gone))
+    rows.append(("total", report.total))
+    cells = [
+        (name, plain.number(tally.count) if tally.count else "", *_cells(tally, places))
+        for name, tally in rows
+    ]
+    first, *more = _OF_PARTS
+    columns = (replace(first, name=what), *more, *_counts(report))
+    return _Section(f"by {what}", Table(columns=columns, rows=tuple(cells), has_total=True))
 
 
-def _part_row(part: Part, currency: str | None, places: int) -> tuple[str, ...]:
-    count = plain.number(part.tally.count) if part.tally.count else ""
-    return (part.name or _UNKNOWN_MODEL, count, *_cells(part.tally, currency, places))
-
-
-def _messages_table(report: UsageReport, places: int) -> Table:
+def _messages(report: UsageReport) -> _Section:
+    places = _report_places(report)
     earlier, shown = report.messages[:-MOST_ROWS], report.messages[-MOST_ROWS:]
     rows = []
     if earlier:
         before = sum((row.tally for row in earlier), Tally())
         name = f"{plain.number(len(earlier))} before"
-        rows.append(("", name, "", "", *_cells(before, report.currency, places)))
-    rows += [_message_row(row, report.currency, places) for row in shown]
+        rows.append(("", name, "", "", *_cells(before, places)))
+    rows += [(*_label(row), *_cells(row.tally, places)) for row in shown]
     if report.gone.usage.total_tokens:
-        rows.append(("", _GONE, "", "", *_cells(report.gone, report.currency, places)))
-    rows.append(("", "total", "", "", *_cells(report.total, report.currency, places)))
-    return Table(columns=_OF_MESSAGES, rows=tuple(rows), has_total=True)
+        rows.append(("", _GONE, "", "", *_cells(report.gone, places)))
+    rows.append(("", "total", "", "", *_cells(report.total, places)))
+    columns = (*_OF_MESSAGES, *_counts(report))
+    return _Section("by message", Table(columns=columns, rows=tuple(rows), has_total=True))
 
 
-def _message_row(row: MessageUsage, currency: str | None, places: int) -> tuple[str, ...]:
+def _label(row: MessageUsage) -> tuple[str, str, str, str]:
     what = row.kind if row.version == 1 else f"version {row.version}"
     return (
         plain.number(row.turn) if row.turn else "",
         what if row.in_view else f"({what})",
         row.model or "",
         plain.moment(row.at).removesuffix(" UTC"),
-        *_cells(row.tally, currency, places),
     )
 
 
-def _cells(tally: Tally, currency: str | None, places: int) -> tuple[str, ...]:
+def _counts(report: UsageReport) -> tuple[Column, ...]:
+    """The columns of tokens and of what they cost."""
+    return (
+        Column(name="input", number=True),
+        Column(name="cached", number=True, yields=3),
+        Column(name="output", number=True),
+        Column(name="reasoning", number=True, yields=2),
+        Column(name=f"cost ({report.currency})", number=True, yields=1),
+    )
+
+
+def _cells(tally: Tally, places: int | None) -> tuple[str, ...]:
+    """The cells of those columns; there are no costs where there are no places for them."""
     usage = tally.usage
     if tally.count and tally.count == tally.unknown:
-        return ("?", "", "?", "", "" if currency is None else "?")
+        return ("?", "", "?", "", "" if places is None else "?")
     return (
         plain.number(usage.input_tokens),
         _known(usage.cached_tokens),
         plain.number(usage.output_tokens),
         _known(usage.reasoning_tokens),
-        "" if currency is None else _cost(tally, currency, places),
+        "" if places is None else _cost(tally, places),
     )
 
 
@@ -192,23 +195,26 @@ def _known(tokens: int | None) -> str:
     return "" if tokens is None else plain.number(tokens)
 
 
-def _cost(tally: Tally, currency: str | None, places: int | None) -> str:
-    if tally.cost is None or currency is None:
+def _cost(tally: Tally, places: int) -> str:
+    if tally.cost is None:
         return "–"
-    at_least = "≥ " if tally.is_lower_bound else ""
-    return at_least + money(tally.cost, plain.one_line(currency), places=places)
+    return f"{'≥ ' if tally.is_lower_bound else ''}{tally.cost:,.{places}f}"
 
 
-def _costs(report: UsageReport) -> list[Decimal]:
-    of_messages = (row.tally.cost for row in report.messages)
-    parts = (*report.sessions, *report.models, *report.kinds)
-    return [cost for cost in (*of_messages, *(part.tally.cost for part in parts)) if cost]
+def _report_places(report: UsageReport) -> int | None:
+    """Places behind the point, the same in all tables; ``None`` where nobody gave prices."""
+    if report.currency is None:
+        return None
+    tallies = [part.tally for part in (*report.sessions, *report.models, *report.kinds)]
+    tallies += [row.tally for row in report.messages]
+    costs = [tally.cost for tally in tallies if tally.cost is not None]
+    return _places(costs, figures=2, most=_MOST_PLACES_OF_TABLE)
 
 
-def _places(amounts: Iterable[Decimal]) -> int:
-    """Places behind the point, the same in all cells: the smallest amount keeps three figures."""
+def _places(amounts: Iterable[Decimal], *, figures: int, most: int) -> int:
+    """Places with which the smallest amount keeps so many figures, unless that is too many."""
     smallest = min((amount for amount in amounts if amount), default=Decimal(1))
-    return max(2, min(_MOST_PLACES, 2 - smallest.adjusted()))
+    return max(2, min(most, figures - 1 - smallest.adjusted()))
 
 
 def _remarks(report: UsageReport) -> list[str]:

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
-from dexto_magic.conversation.context import ContextReport, PromptPreview
+from dexto_magic.conversation.context import ContextReport
 from dexto_magic.conversation.messages import Reply
-from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript
+from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript, TurnChange
 from dexto_magic.conversation.usage import UsageReport
-from dexto_magic.rendering import html, plain, preview
+from dexto_magic.rendering import html, markup, plain
 from dexto_magic.rendering.context import context_html, context_text
 from dexto_magic.rendering.markdown import to_html
 from dexto_magic.rendering.usage import usage_html, usage_text
+
+_LONGEST_QUOTE = 60
+"""Columns that a question has where it is named by its beginning."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,18 @@ def _(value: Said) -> str:
 
 
 @as_text.register
+def _(value: TurnChange, *, width: int = 80, color: bool = False) -> str:
+    return _lines(["".join(turn_change_line(value))])
+
+
+@as_html.register
+def _(value: TurnChange) -> str:
+    # What was asked is people's own text: nothing in it is to be typed.
+    before, asked, after = turn_change_line(value)
+    return markup.root([f"<div>{before}{markup.inline(asked)}{markup.ours(after)}</div>"])
+
+
+@as_text.register
 def _(value: UsageReport, *, width: int = 80, color: bool = False) -> str:
     return usage_text(value, width=width, color=color)
 
@@ -201,48 +216,6 @@ def _(value: ContextReport) -> str:
 
 
 @as_text.register
-def _(value: Forked, *, width: int = 80, color: bool = False) -> str:
-    return _lines([_forked(value)])
-
-
-@as_html.register
-def _(value: Forked) -> str:
-    return html.lines_html([_forked(value)])
-
-
-def _forked(value: Forked) -> str:
-    session = value.session
-    turns = plain.count(session.turn_count, "turn")
-    origin = f"a fork of {session.forked_from!r} at turn {session.forked_at}"
-    return f"{session.id!r} is {origin}{'' if value.made else ' already'}: {turns}"
-
-
-@as_text.register
-def _(value: Renamed, *, width: int = 80, color: bool = False) -> str:
-    return _lines([_renamed(value)])
-
-
-@as_html.register
-def _(value: Renamed) -> str:
-    return html.lines_html([_renamed(value)])
-
-
-def _renamed(value: Renamed) -> str:
-    already = "" if value.made else " already"
-    return f"{value.old!r} is called {value.session.id!r} now{already}"
-
-
-@as_text.register
-def _(value: PromptPreview, *, width: int = 80, color: bool = False) -> str:
-    return preview.preview_text(value, width=width, color=color)
-
-
-@as_html.register
-def _(value: PromptPreview) -> str:
-    return preview.preview_html(value)
-
-
-@as_text.register
 def _(value: Removal, *, width: int = 80, color: bool = False) -> str:
     return _lines(removal_lines(value))
 
@@ -255,22 +228,38 @@ def _(value: Removal) -> str:
 def removal_lines(removal: Removal) -> list[str]:
     """What was taken away, and what it could not reach."""
     messages = plain.count(removal.message_count, "message")
-    lines = [
-        f"Session {removal.session_id!r} is gone, with {messages}."
-        if removal.deleted
-        else f"Gone from {removal.session_id!r}: {messages}. The session is kept."
-    ]
+    if removal.turn is not None:
+        taken = f"Turn {removal.turn} of {removal.session_id!r} is forgotten: {messages}."
+    elif removal.deleted:
+        taken = f"Session {removal.session_id!r} is gone, with {messages}."
+    else:
+        taken = f"Gone from {removal.session_id!r}: {messages}. The session is kept."
+    lines = [taken]
     if removal.purge_pending:
         lines.append(
             "purge pending: another process is reading the store, so bytes of them are still in its "
             "files; it is tried again by itself."
         )
+    if removal.forks:
+        lines.append(
+            f"Not reached: forks that hold the same messages: {', '.join(map(repr, removal.forks))}."
+        )
     notebooks = f" ({', '.join(removal.notebooks)})" if removal.notebooks else ""
     lines.append(
-        f"Not reached: outputs in notebooks{notebooks}, IPython's own history file, and what the "
-        "provider keeps."
+        f"Not reached: outputs in notebooks{notebooks}, IPython's own history file, exports, and "
+        "what the provider keeps."
     )
     return lines
+
+
+def turn_change_line(change: TurnChange) -> tuple[str, str, str]:
+    """What an undo or a redo did: our words, what was asked, and our words again."""
+    asked = plain.clipped(plain.one_line(change.asked.content), _LONGEST_QUOTE)
+    if change.version is None:
+        rest = "”) is out of the conversation; `%dexto redo` brings it back."
+    else:
+        rest = f"”) is in the conversation again, at version {change.version}."
+    return f"Turn {change.turn} (“", asked, rest
 
 
 def _lines(lines: Sequence[str]) -> str:

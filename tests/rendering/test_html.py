@@ -159,7 +159,7 @@ class TestTables:
         html = sessions_html([session(model="openai:x"), session("b", title=None)], current="b")
 
         assert re.findall(r"<t[hd]>(.*?)</t[hd]>", html) == [
-            *plain.SESSION_COLUMNS,
+            *plain.SESSION_COLUMNS[:5],
             *("eda", "Load a file", "40", "2026-11-20 14:03", "openai:x"),
             *("<b>b</b> (current)", "", "40", "2026-11-20 14:03", ""),
         ]

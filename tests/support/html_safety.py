@@ -7,30 +7,47 @@ could understand differently what it accepts.
 import re
 from html.parser import HTMLParser
 
+from dexto_magic.rendering import chart, tables
 from dexto_magic.rendering.markdown import CODE_STYLE
 from dexto_magic.rendering.markup import STYLE
 
 TAGS = re.compile(
-    r"a|b|blockquote|br|code|details|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|style|summary"
-    r"|table|tbody|td|th|thead|tr|ul"
+    r"a|b|blockquote|br|code|details|div|em|h[1-6]|hr|li|ol|p|path|pre|s|span|strong|style"
+    r"|summary|svg|table|tbody|td|th|thead|tr|ul"
 )
 EMPTY_TAGS = {"br", "hr"}
 ATTRIBUTES = {
     "a": {"href", "title", "target", "rel"},
     "div": {"class"},
     "ol": {"start"},
+    "path": {"class", "fill", "d"},
     "pre": {"class"},
     "span": {"class"},
+    "svg": {"class", "role", "aria-label", "width", "height", "viewbox"},
     "table": {"class"},
     "td": {"style"},
     "th": {"style"},
 }
-CLASSES = re.compile(r"dexto|dexto-(dim|mark|turn|you|typed|sessions)|highlight|[a-z]{1,2}")
+CLASSES = re.compile(
+    r"dexto|dexto-(dim|mark|turn|past|you|typed|sessions|numbers)|highlight|[a-z]{1,2}"
+    r"|dexto-(chart|keys|input|cached|output|room|over)"
+)
+SHAPES = {
+    "role": re.compile("img"),
+    "width": re.compile(r"\d+"),
+    "height": re.compile(r"\d+"),
+    "viewbox": re.compile(r"0 0 \d+ \d+"),
+    "fill": re.compile("#[0-9a-f]{4,6}"),
+    "d": re.compile(r"(M[\d.]+ [\d.]+h[\d.]+v[\d.]+h-[\d.]+z)+"),
+}
 LINK = re.compile(r"(?:https?://[^\s\"<>]+|mailto:[^\s\"<>]+)")
 STYLES = {"text-align:left", "text-align:center", "text-align:right"}
-STYLE_SHEETS = {STYLE.strip(), (STYLE + CODE_STYLE).strip()}
+STYLE_SHEETS = {
+    (STYLE + more).strip()
+    for more in ("", CODE_STYLE, chart.STYLE, tables.STYLE, tables.STYLE + chart.STYLE)
+}
 
-_TAG = re.compile(r"</[a-z0-9]+>|<[a-z0-9]+(?: [a-z]+=\"[^\"<]*\")*>")
+_TAG = re.compile(r"</[a-z0-9]+>|<[a-z0-9]+(?: [a-zA-Z-]+=\"[^\"<]*\")*>")
 
 
 def assert_inert(html):
@@ -85,5 +102,7 @@ def _assert_harmless(name, value):
         assert all(CLASSES.fullmatch(word) for word in value.split()), value
     elif name == "start":
         assert value.isdigit(), value
+    elif name in SHAPES:
+        assert SHAPES[name].fullmatch(value), (name, value)
     elif name in ("target", "rel"):
         assert value in ("_blank", "noopener noreferrer"), value
