@@ -1,10 +1,13 @@
-"""What a model would be sent of a conversation, in numbers, for whoever asks how full it is."""
+"""What a model would be sent of a conversation, for whoever asks what, or how full it is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dexto_magic.conversation.messages import JSON
 from dexto_magic.conversation.session import Overflow
+from dexto_magic.conversation.window import Composition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +51,22 @@ class ContextReport:
     def share(self) -> float | None:
         """How full it is, 1 where it is full; ``None`` where nothing is known to bound it."""
         return self.used / self.limit if self.limit else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptPreview:
+    """What would be sent for a turn. Nothing was.
+
+    Attributes:
+        session_id: The session's name.
+        model: The model that would be asked, as ``"provider:model"``.
+        body: The body of the request, as JSON values, exactly as it would go out.
+        composition: The conversation in it, and how large it is.
+        lines: What is to be known of it, in our words.
+    """
+
+    session_id: str
+    model: str
+    body: Mapping[str, JSON]
+    composition: Composition
+    lines: tuple[str, ...] = ()

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
-from dexto_magic.conversation.context import ContextReport
+from dexto_magic.conversation.context import ContextReport, PromptPreview
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript, TurnChange
 from dexto_magic.conversation.usage import UsageReport
-from dexto_magic.rendering import html, markup, plain
+from dexto_magic.rendering import html, markup, plain, preview
 from dexto_magic.rendering.context import context_html, context_text
 from dexto_magic.rendering.markdown import to_html
 from dexto_magic.rendering.usage import usage_html, usage_text
@@ -213,6 +213,48 @@ def _(value: ContextReport, *, width: int = 80, color: bool = False) -> str:
 @as_html.register
 def _(value: ContextReport) -> str:
     return context_html(value)
+
+
+@as_text.register
+def _(value: Forked, *, width: int = 80, color: bool = False) -> str:
+    return _lines([_forked(value)])
+
+
+@as_html.register
+def _(value: Forked) -> str:
+    return html.lines_html([_forked(value)])
+
+
+def _forked(value: Forked) -> str:
+    session = value.session
+    turns = plain.count(session.turn_count, "turn")
+    origin = f"a fork of {session.forked_from!r} at turn {session.forked_at}"
+    return f"{session.id!r} is {origin}{'' if value.made else ' already'}: {turns}"
+
+
+@as_text.register
+def _(value: Renamed, *, width: int = 80, color: bool = False) -> str:
+    return _lines([_renamed(value)])
+
+
+@as_html.register
+def _(value: Renamed) -> str:
+    return html.lines_html([_renamed(value)])
+
+
+def _renamed(value: Renamed) -> str:
+    already = "" if value.made else " already"
+    return f"{value.old!r} is called {value.session.id!r} now{already}"
+
+
+@as_text.register
+def _(value: PromptPreview, *, width: int = 80, color: bool = False) -> str:
+    return preview.preview_text(value, width=width, color=color)
+
+
+@as_html.register
+def _(value: PromptPreview) -> str:
+    return preview.preview_html(value)
 
 
 @as_text.register
