@@ -5,6 +5,7 @@ One of the parts of ``agent``, which has them all.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Unpack
 
 from dexto_magic.arguments import (
@@ -214,6 +215,34 @@ class SessionMethods:
         name = valid_session_id(new_id)
         session = await self._membership.session(session_id)
         return await self._membership.store().rename(session.id, name)
+
+    async def restore_session(
+        self, transcript: Transcript, *, source: str | None = None
+    ) -> Session:
+        """A new session from a transcript, such as an import: its name, its times, every message.
+
+        It is there whole or not at all. ``import_sessions`` finds a name that is free.
+
+        Args:
+            transcript: The session; its turns are numbered in order.
+            source: What it comes from, by which ``restored_session`` finds it again.
+
+        Raises:
+            SessionExistsError: The name is taken.
+            InvalidSessionIdError: No session can have that name.
+            StoreError: The store cannot take it.
+        """
+        name = valid_session_id(transcript.session.id)
+        named = replace(transcript, session=replace(transcript.session, id=name))
+        return await self._membership.store().restore(named, source=source)
+
+    async def restored_session(self, source: str) -> Session | None:
+        """The session that was restored from a source and still holds it, or ``None``.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        return await self._membership.store().restored(source)
 
     async def get_attachment(self, session_id: str, digest: str) -> bytes | None:
         """The bytes of an attachment by its digest, or ``None`` if they are not kept.

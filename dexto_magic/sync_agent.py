@@ -143,6 +143,8 @@ class DextoAgent:
     undo = _blocking(AsyncDextoAgent.undo)
     redo = _blocking(AsyncDextoAgent.redo)
     forget_turn = _blocking(AsyncDextoAgent.forget_turn)
+    restore_session = _blocking(AsyncDextoAgent.restore_session)
+    restored_session = _blocking(AsyncDextoAgent.restored_session)
     get_attachment = _blocking(AsyncDextoAgent.get_attachment)
     preview = _blocking(AsyncDextoAgent.preview)
     context = _blocking(AsyncDextoAgent.context)

@@ -72,6 +72,7 @@ def turn_change(
         turn=step.turn,
         version=line.current(step.turn) if step.turn in line else None,
         asked=messages[0],
+        undone=step in line.undone,
     )
 
 

@@ -123,13 +123,15 @@ class TurnChange:
         session: The session as it is now.
         turn: The number of the turn that it is about.
         version: The version of it that is in view now; ``None`` if it was taken out.
-        asked: The user message that came into view or went out of it, whichever the turn's was.
+        asked: The user message that came into view, else the one that went out of it.
+        undone: Whether it was an undo, rather than a redo.
     """
 
     session: Session
     turn: int
     version: int | None
     asked: Message
+    undone: bool
 
 
 @dataclass(frozen=True, kw_only=True)

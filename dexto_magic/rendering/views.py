@@ -300,7 +300,8 @@ def turn_change_line(change: TurnChange) -> tuple[str, str, str]:
     if change.version is None:
         rest = "”) is out of the conversation; `%dexto redo` brings it back."
     else:
-        rest = f"”) is in the conversation again, at version {change.version}."
+        what = "back at" if change.undone else "in the conversation again, at"
+        rest = f"”) is {what} version {change.version}."
     return f"Turn {change.turn} (“", asked, rest
 
 
