@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dexto_magic.agent import AsyncDextoAgent
     from dexto_magic.blocking_stream import BlockingReplyStream
     from dexto_magic.conversation.context import ContextReport, PromptPreview
+    from dexto_magic.conversation.finding import SearchHit, SearchPage
     from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
         Aside,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         Transcript,
         TurnChange,
     )
+    from dexto_magic.conversation.transfer import Exported, Imported
     from dexto_magic.conversation.window import Composition, PromptMessage
     from dexto_magic.errors import (
         ContextOverflowError,
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
         StoreReadOnlyError,
         StoreVersionError,
     )
+    from dexto_magic.exchange import export_sessions, import_sessions
     from dexto_magic.llm.protocol import (
         ChatModel,
         ChatRequest,
@@ -89,6 +92,7 @@ _HOMES = {
     "agent": ["AsyncDextoAgent"],
     "blocking_stream": ["BlockingReplyStream"],
     "conversation.context": ["ContextReport", "PromptPreview"],
+    "conversation.finding": ["SearchHit", "SearchPage"],
     "conversation.line": ["Line", "Step"],
     "conversation.messages": [
         "Aside",
@@ -102,6 +106,7 @@ _HOMES = {
     ],
     "conversation.record": ["Claim", "Hold"],
     "conversation.session": ["Removal", "Session", "SessionPage", "Transcript", "TurnChange"],
+    "conversation.transfer": ["Exported", "Imported"],
     "conversation.window": ["Composition", "PromptMessage"],
     "errors": [
         "ContextOverflowError",
@@ -124,6 +129,7 @@ _HOMES = {
         "StoreReadOnlyError",
         "StoreVersionError",
     ],
+    "exchange": ["export_sessions", "import_sessions"],
     "llm.protocol": [
         "ChatModel",
         "ChatRequest",
@@ -155,8 +161,10 @@ __all__ = [
     "DextoAgent",
     "DextoError",
     "DiskStore",
+    "Exported",
     "Finished",
     "Hold",
+    "Imported",
     "InvalidSessionIdError",
     "LLMConfig",
     "Line",
@@ -177,6 +185,8 @@ __all__ = [
     "Reply",
     "ReplyStream",
     "Rows",
+    "SearchHit",
+    "SearchPage",
     "Session",
     "SessionBusyError",
     "SessionError",
@@ -198,6 +208,8 @@ __all__ = [
     "Turn",
     "TurnChange",
     "Usage",
+    "export_sessions",
+    "import_sessions",
     "load_ipython_extension",
     "unload_ipython_extension",
 ]

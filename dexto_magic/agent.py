@@ -24,6 +24,7 @@ from dexto_magic.choosing import ModelChoice, default_config
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
 from dexto_magic.membership import Membership
 from dexto_magic.running import TurnHost
+from dexto_magic.search.index import SearchIndex
 from dexto_magic.settings import Settings
 from dexto_magic.stores.protocol import Store
 from dexto_magic.unsaved import UnsavedReplies
@@ -69,6 +70,7 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
         self._store = store
         self._system = text_or_none("system", system)
         self._label = label
+        self._index = SearchIndex(store)
         self._membership = Membership(store, closes=self._owns_store, label=label)
         self._host = TurnHost(
             store=store,
@@ -114,6 +116,7 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
         runs = self._host.runs
         async with AsyncExitStack() as steps:
             steps.push_async_callback(self._membership.end)
+            steps.push_async_callback(self._index.close)
             steps.push_async_callback(self._models.close)
             steps.push_async_callback(self._host.unsaved.end)
             for run in runs:

@@ -209,7 +209,7 @@ class ContextMethods:
         self, session: Session, config: LLMConfig, options: Mapping[str, JSON]
     ) -> int | None:
         learned = self._host.experience.limits.get((config.provider, config.model))
-        return limit_of(session, context_window_of(config), learned, options)
+        return limit_of(session.context_budget, context_window_of(config), learned, options)
 
 
 def _next_turn(transcript: Transcript) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Unpack
 
+from dexto_magic.agent_search import SearchMethods
 from dexto_magic.arguments import (
     cursor_or_none,
     natural_limit,
@@ -33,7 +34,7 @@ from dexto_magic.running import TurnHost
 _PAGE = 500
 
 
-class SessionMethods:
+class SessionMethods(SearchMethods):
     """The methods of an agent that are about whole sessions."""
 
     _membership: Membership
@@ -266,7 +267,7 @@ class SessionMethods:
         session = await self._membership.session(session_id)
         removal = await self._membership.store().reset(session.id)
         self._host.stop_runs(session.id, "reset")
-        return removal
+        return await self._rid(removal)
 
     async def delete_session(self, session_id: str) -> Removal:
         """Takes the session away with all that it holds; a running turn ends.
@@ -278,4 +279,4 @@ class SessionMethods:
         session = await self._membership.session(session_id)
         removal = await self._membership.store().delete(session.id)
         self._host.stop_runs(session.id, "deleted")
-        return removal
+        return await self._rid(removal)

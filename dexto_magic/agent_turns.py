@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Unpack
 
+from dexto_magic.agent_search import SearchMethods
 from dexto_magic.arguments import turn_number, turn_options, worth_sending
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, TurnChange, valid_session_id
@@ -17,7 +18,7 @@ from dexto_magic.reply_stream import ReplyStream
 from dexto_magic.running import TurnHost, TurnRun
 
 
-class TurnMethods:
+class TurnMethods(SearchMethods):
     """The methods of an agent that are about turns."""
 
     _membership: Membership
@@ -174,7 +175,7 @@ class TurnMethods:
         """
         number = turn_number(turn)
         session = await self._membership.session(session_id)
-        return await self._membership.store().forget(session.id, number)
+        return await self._rid(await self._membership.store().forget(session.id, number))
 
     async def cancel(self, session_id: str) -> bool:
         """Ends the turn of the session that is running, here or in any other process.

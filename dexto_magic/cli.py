@@ -18,8 +18,10 @@ from pathlib import Path
 from dexto_magic import commands
 from dexto_magic.blocking_stream import BlockingReplyStream
 from dexto_magic.errors import DextoError, SettingsError
+from dexto_magic.exchange import import_sessions
 from dexto_magic.llm.protocol import Notice, TextDelta
 from dexto_magic.llm.provider_table import PRACTICE
+from dexto_magic.progress import shown_progress
 from dexto_magic.rendering.plain import mark, printable, reply_line
 from dexto_magic.rendering.views import as_text
 from dexto_magic.settings import folder, wants_color
@@ -28,16 +30,27 @@ from dexto_magic.verb_arguments import (
     AT,
     EVERY_SESSION,
     EVERYTHING,
+    FILE,
+    FORCE,
+    FORMAT,
     GENERATE,
+    IN_SESSION,
+    OPTIONAL_FILE,
+    PAGE,
     PATTERN,
+    ROLE,
     SETTING,
+    SINCE,
     TURN,
+    UNTIL,
     UP_TO,
+    WORDS,
     YES,
     Argument,
     flag,
     number,
     option,
+    query_of,
     session_name,
 )
 
@@ -120,6 +133,48 @@ def _history(parsed: argparse.Namespace) -> int:
                 agent, parsed.name, turns=parsed.number, at=parsed.at, everything=parsed.all
             )
         )
+
+
+def _search(parsed: argparse.Namespace) -> int:
+    """Find words in all sessions, with the command that shows each hit in place."""
+    with _agent(parsed) as agent:
+        return _show(
+            commands.search(
+                agent,
+                query_of(parsed.words),
+                session_id=parsed.session,
+                role=parsed.role,
+                since=parsed.since,
+                until=parsed.until,
+                limit=parsed.number,
+                page=parsed.page,
+            )
+        )
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    """Write a session, or all, to a .md, .jsonl, .json or .ipynb file."""
+    name, file = (
+        (None, parsed.target or parsed.file) if parsed.all else (parsed.target, parsed.file)
+    )
+    if name is None and not parsed.all:
+        raise SettingsError("Name a session, or ask for all with --all.", option="name")
+    with _agent(parsed) as agent:
+        return _show(
+            commands.exported(
+                agent, name, file, force=parsed.force, form=parsed.format, progress=shown_progress
+            )
+        )
+
+
+def _import(parsed: argparse.Namespace) -> int:
+    """Take in an export, a notebook, OpenAI messages, a ChatGPT export or llm's logs."""
+    with _agent(parsed) as agent:
+        imported = import_sessions(
+            agent, parsed.file, format=parsed.format, progress=shown_progress
+        )
+        _show(imported)
+        return 1 if imported.broken else 0
 
 
 def _ask(parsed: argparse.Namespace) -> int:
@@ -304,10 +359,24 @@ _HEADLESS = flag(
     "--headless", "no browser: the same conversation in two kernels, the first one killed"
 )
 _SESSION = session_name()
+_TARGET = session_name("target", optional=True)
 
 _VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], ...] = (
     (_sessions, (PATTERN, number(commands.SHOWN_SESSIONS, "sessions"), _STORE)),
     (_history, (_SESSION, number(None, "turns"), AT, EVERYTHING, _STORE)),
+    (
+        _search,
+        (
+            WORDS,
+            IN_SESSION,
+            ROLE,
+            SINCE,
+            UNTIL,
+            number(commands.SHOWN_HITS, "hits on a page"),
+            PAGE,
+            _STORE,
+        ),
+    ),
     (_ask, (_SESSION, _ASKED_WORDS, _MODEL, _WAIT, _STORE)),
     (_retry, (_SESSION, _ANY_WORDS, _MODEL, _WAIT, _STORE)),
     (_undo, (_SESSION, _STORE)),
@@ -322,6 +391,8 @@ _VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], 
     (_usage, (session_name(optional=True), EVERY_SESSION, _STORE)),
     (_reset, (_SESSION, YES, _STORE)),
     (_delete, (_SESSION, YES, _STORE)),
+    (_export, (_TARGET, OPTIONAL_FILE, EVERY_SESSION, FORMAT, FORCE, _STORE)),
+    (_import, (FILE, FORMAT, _STORE)),
     (_demo, (_DEMO_MODEL, _HEADLESS)),
 )
 """What each verb does, and what it takes; the first line of a function is its help."""

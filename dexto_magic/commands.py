@@ -8,17 +8,22 @@ call of the agent's (``reset``, ``delete``) needs no function here.
 from __future__ import annotations
 
 import fnmatch
+import re
 import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
+from dexto_magic.conversation import finding
+from dexto_magic.conversation.finding import SearchPage
+from dexto_magic.conversation.messages import Role
 from dexto_magic.conversation.prices import Prices, prices_of
 from dexto_magic.conversation.record import CONTEXT_BUDGET, OVERFLOW, SessionChanges
 from dexto_magic.conversation.session import Session, Transcript
+from dexto_magic.conversation.transfer import Exported
 from dexto_magic.conversation.usage import UsageReport, usage_of
 from dexto_magic.errors import (
     SessionError,
@@ -26,6 +31,7 @@ from dexto_magic.errors import (
     SessionNotFoundError,
     SettingsError,
 )
+from dexto_magic.exchange import Progress, export_sessions, unseen
 from dexto_magic.fitting import DEFAULT_OVERFLOW
 from dexto_magic.rendering import plain
 from dexto_magic.rendering.views import Facts, Forked, Renamed, Said, SessionTable
@@ -35,6 +41,7 @@ from dexto_magic.sync_agent import DextoAgent
 SHOWN_SESSIONS = 50
 SHOWN_TURNS = 50
 SHOWN_AROUND = 5
+SHOWN_HITS = 20
 """How much a list shows unless it is asked for more."""
 
 SETTINGS = (OVERFLOW, CONTEXT_BUDGET)
@@ -136,6 +143,55 @@ def _around(transcript: Transcript, turns: int, at: int | None) -> Transcript:
     )
 
 
+def search(
+    agent: DextoAgent,
+    words: str,
+    *,
+    session_id: str | None = None,
+    role: Role | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int = SHOWN_HITS,
+    page: int = 1,
+) -> SearchPage:
+    """Where words stand, in all sessions.
+
+    Args:
+        agent: The agent.
+        words: Words, ``"phrases"`` and ``begin*``.
+        session_id: Only in this session.
+        role: Only what this role said.
+        since: Only from then on: ``30d``, ``12h``, ``2w`` or a date.
+        until: Only before then, likewise.
+        limit: Hits on a page.
+        page: Which page, counted from 1.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        SettingsError: There is nothing to search for, or a time makes no sense.
+        StoreError: The store cannot be read.
+    """
+    now = datetime.now(UTC)
+    begin = None if since is None else finding.since(since, now=now)
+    end = None if until is None else finding.until(until, now=now)
+    cursor = None
+    while True:
+        found = agent.search(
+            words,
+            session_id=session_id,
+            role=role,
+            since=begin,
+            until=end,
+            limit=limit,
+            cursor=cursor,
+        )
+        if page <= 1:
+            return found
+        if found.cursor is None:
+            return replace(found, hits=())
+        page, cursor = page - 1, found.cursor
+
+
 def usage(agent: DextoAgent, session_id: str | None, *, rates: Prices | None = None) -> UsageReport:
     """Where the tokens of a session went, or of all.
 
@@ -211,6 +267,39 @@ def settings_of(session: Session) -> Facts:
         ((OVERFLOW, overflow), (CONTEXT_BUDGET, budget)),
         (f"own settings of {session.id!r}",),
     )
+
+
+def exported(
+    agent: DextoAgent,
+    name: str | None,
+    file: str | None,
+    *,
+    force: bool = False,
+    form: str | None = None,
+    progress: Progress = unseen,
+) -> Exported:
+    """A session, or all, written to a file.
+
+    Args:
+        agent: The agent.
+        name: The session's name, or ``None`` for all.
+        file: The file, or ``None`` for a document named as the session.
+        force: Whether a file that is there is replaced.
+        form: The name of the format, if the file's name does not say it.
+        progress: Shows how far it is.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        FormatError: The file cannot be written, or is there already.
+        StoreError: The store cannot be read.
+    """
+    path = file or f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
+    names = None if name is None else [name]
+    return export_sessions(agent, path, names, format=form, replace_file=force, progress=progress)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "session"
 
 
 def title_of(session: Session) -> Facts | Said:

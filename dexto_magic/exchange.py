@@ -26,6 +26,9 @@ T = TypeVar("T")
 Progress: TypeAlias = Callable[[Iterable[Any], int | None], Iterable[Any]]
 """Passes items on and shows how many there were, of how many if that is known, as tqdm does."""
 
+SUFFIXES = frozenset(suffix for form in files.FORMATS.values() for suffix in form.suffixes)
+"""Endings of names by which a file to be written is told from a session."""
+
 LOSSLESS = "jsonl"
 """The format that keeps everything."""
 

@@ -18,7 +18,7 @@ from dexto_magic.conversation.messages import JSON, Turn, Usage
 from dexto_magic.conversation.record import Hold
 from dexto_magic.conversation.session import Overflow, Session, Transcript
 from dexto_magic.conversation.summaries import current_summary
-from dexto_magic.conversation.window import Composition, Material, size_of
+from dexto_magic.conversation.window import SUSPICIOUS, Composition, Material, size_of
 from dexto_magic.errors import ContextOverflowError, ModelError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.prompts import Answerer
@@ -36,9 +36,6 @@ _REPLY_SHARE = 8
 
 _SMALLEST = 8
 """Tokens of a turn below which shortening it once more would leave nothing to summarise."""
-
-_SUSPICIOUS = 4096
-"""Estimated tokens of a request from which on a far smaller report can be no accident."""
 
 
 @dataclass
@@ -82,20 +79,20 @@ def material_of(
 
 
 def limit_of(
-    session: Session, window: int | None, learned: int | None, options: Mapping[str, JSON]
+    budget: int | None, window: int | None, learned: int | None, options: Mapping[str, JSON]
 ) -> int | None:
     """Tokens that a request may have, or ``None`` where nobody knows.
 
     Args:
-        session: The session, which may have a budget.
+        budget: The session's, if it has one.
         window: The model's context window, if it is known.
         learned: What is known of it since it refused more.
         options: The request's options.
     """
-    limits = [session.context_budget] if session.context_budget else []
+    limits = [budget] if budget else []
     if learned is not None:
         limits.append(learned)
-    elif window is not None and not session.context_budget:
+    elif window is not None:
         limits.append(max(0, window - _reserve(window, options)))
     return min(limits, default=None)
 
@@ -192,7 +189,11 @@ class Fitting:
         """
         refused = self.composition
         if not refused.turns:
-            raise refusal
+            if refused.summary is None:
+                raise refusal
+            self._material = replace(self._material, summary=None)
+            self.composition = self._material.composed(self._material.next_number)
+            return self.composition
         self._refused = refused.tokens
         limit = refused.tokens * 2 // 3
         if refusal.window is not None:
@@ -223,7 +224,7 @@ class Fitting:
             ModelError: The model did not answer as it should; what it wrote before that is kept.
             StoreError: A summary could not be kept.
         """
-        return await self._compact(self._limit)
+        return await self._compact(self._window)
 
     async def _compact(self, limit: int | None) -> int:
         turns = list(to_summarise(self._material))
@@ -266,8 +267,16 @@ class Fitting:
 
     @property
     def _limit(self) -> int | None:
+        return self._limit_under(self._hold.session.context_budget)
+
+    @property
+    def _window(self) -> int | None:
+        """What a summary may be made of in one request: the budget is for the turns."""
+        return self._limit_under(None)
+
+    def _limit_under(self, budget: int | None) -> int | None:
         learned = self._experience.limits.get(self._key)
-        return limit_of(self._hold.session, self._answerer.window, learned, self._options)
+        return limit_of(budget, self._answerer.window, learned, self._options)
 
     @property
     def _key(self) -> tuple[str, str]:
@@ -279,7 +288,7 @@ class Fitting:
 
     def _seems_truncated(self, usage: Usage) -> bool:
         sent, counted = self.composition.estimate, usage.input_tokens
-        return sent > _SUSPICIOUS and counted < sent // 2
+        return sent > SUSPICIOUS and 2 * counted < sent
 
     async def _reduce(self, limit: int, refusal: ContextOverflowError | None) -> None:
         if self._overflow == "error":
@@ -287,7 +296,7 @@ class Fitting:
         if self._overflow == "compact" and not self._compacted:
             self._compacted = True
             try:
-                await self._compact(limit)
+                await self._compact(limit if refusal else self._window)
             except ContextOverflowError:
                 self._tell(Notice("not all older turns could be summarised: the rest is left out"))
             except ModelError as error:

@@ -139,6 +139,7 @@ class DextoAgent:
     reset_conversation = _blocking(AsyncDextoAgent.reset_conversation)
     delete_session = _blocking(AsyncDextoAgent.delete_session)
     generate = _blocking(AsyncDextoAgent.generate)
+    search = _blocking(AsyncDextoAgent.search)
     retry = _blocking(AsyncDextoAgent.retry)
     undo = _blocking(AsyncDextoAgent.undo)
     redo = _blocking(AsyncDextoAgent.redo)

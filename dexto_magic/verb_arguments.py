@@ -6,8 +6,10 @@ Both parse with argparse; what a front end adds is whether a session's name may 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 NAME = "NAME"
@@ -107,4 +109,31 @@ SETTING = Argument(
         "help": "overflow=compact|trim|error or context_budget=TOKENS; empty to take it away",
     },
 )
+FORCE = flag("--force", "replace a file that is there")
+FORMAT = option("--format", metavar="FORMAT", text="the format, if the file's name does not say it")
+OPTIONAL_FILE = Argument(
+    ("file",),
+    {"metavar": "FILE", "nargs": "?", "help": "a name that ends in .md, .jsonl, .json or .ipynb"},
+)
 FILE = Argument(("file",), {"metavar": "FILE", "help": "the file to read"})
+
+_VALUED = ("--session", "--role", "--since", "--until", "--page", "-n", "--number")
+_TOKEN = re.compile(r'"[^"]*"|\S+')
+
+
+def split_query(text: str) -> tuple[str, list[str]]:
+    """What is searched for, its quotes kept, and the options of a search, wherever they stand."""
+    words: list[str] = []
+    options: list[str] = []
+    tokens = iter(_TOKEN.findall(text))
+    for token in tokens:
+        if token in _VALUED:
+            options += [token, *(value.strip('"') for value in islice(tokens, 1))]
+        else:
+            (options if token.startswith("--") else words).append(token)
+    return " ".join(words), options
+
+
+def query_of(words: Sequence[str]) -> str:
+    """What is searched for, from words that a shell has split: those with spaces are phrases."""
+    return " ".join(f'"{word}"' if " " in word.strip() else word for word in words)

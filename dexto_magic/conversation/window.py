@@ -30,6 +30,10 @@ _ENOUGH, _WIDEST = 20, 4.0
 """Estimated tokens of replies from which on the provider's own count of them corrects the rule of
 thumb, by so much at most."""
 
+SUSPICIOUS = 4096
+"""Estimated tokens of a request from which on a report of not even half can be no accident: some
+servers, Ollama among them, cut long conversations off without a word."""
+
 _TOKENS_PER_MESSAGE = 4
 """What frames a message, by OpenAI's own count (openai-cookbook, How_to_count_tokens)."""
 
@@ -76,6 +80,9 @@ class Composition:
         """One line on what is not sent, or ``None`` if everything is."""
         if self.turns == self.of:
             return None
+        if not self.turns:
+            what = "a summary" if self.summary else "none"
+            return f"sending {what} of the {self.of} turns before"
         line = f"sending the last {self.turns} of {self.of} turns"
         if self.summary is None:
             return line
@@ -152,6 +159,8 @@ class Material:
         messages.append(PromptMessage(role="user", content=self.prompt))
         estimated = self._scaled(sum(estimate(message.content) for message in messages))
         reported = self._reported(begin)
+        if reported is not None and 2 * reported < estimated and estimated > SUSPICIOUS:
+            reported = None  # the server read but a part of what it was sent
         return Composition(
             messages=tuple(messages),
             tokens=estimated if reported is None else reported,
@@ -159,7 +168,7 @@ class Material:
             measured=reported is not None,
             turns=len(sent),
             of=len(self.turns),
-            first=sent[0].number if sent else self._next_number,
+            first=sent[0].number if sent else self.next_number,
             summary=self.summary,
         )
 
@@ -180,7 +189,8 @@ class Material:
         return max(first, self.summary.turn + 1 if self.summary else 1)
 
     @property
-    def _next_number(self) -> int:
+    def next_number(self) -> int:
+        """The number of a turn after those in the history."""
         return self.history[-1].turn + 1 if self.history else 1
 
     def _reported(self, begin: int) -> int | None:

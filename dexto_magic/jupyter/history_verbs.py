@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from IPython.core.error import UsageError
 
 from dexto_magic import commands
 from dexto_magic.conversation.context import ContextReport
+from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.session import Removal, Transcript, TurnChange
+from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.conversation.usage import UsageReport
+from dexto_magic.exchange import SUFFIXES, import_sessions
 from dexto_magic.jupyter import asking
 from dexto_magic.jupyter.asking import Asked
 from dexto_magic.jupyter.parsing import parsed
 from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
 from dexto_magic.jupyter.workbench import Workbench
+from dexto_magic.progress import shown_progress
 from dexto_magic.verb_arguments import (
     AT,
     EVERY_SESSION,
     EVERYTHING,
+    FILE,
+    FORCE,
+    FORMAT,
+    IN_SESSION,
+    PAGE,
+    ROLE,
+    SINCE,
     TURN,
+    UNTIL,
     YES,
+    Argument,
     number,
     session_name,
+    split_query,
 )
 
 
@@ -70,6 +87,68 @@ def history(bench: Workbench, rest: str) -> Transcript:
         turns=arguments.number,
         at=arguments.at,
         everything=arguments.all,
+    )
+
+
+def search(bench: Workbench, rest: str) -> SearchPage:
+    """Finds where words stand, in all sessions."""
+    words, options = split_query(rest)
+    arguments = parsed(
+        "search",
+        shlex.join(options),
+        IN_SESSION,
+        ROLE,
+        SINCE,
+        UNTIL,
+        number(commands.SHOWN_HITS, "hits on a page"),
+        PAGE,
+    )
+    return commands.search(
+        bench.agent,
+        words,
+        session_id=arguments.session,
+        role=arguments.role,
+        since=arguments.since,
+        until=arguments.until,
+        limit=arguments.number,
+        page=arguments.page,
+    )
+
+
+def export(bench: Workbench, rest: str) -> Exported:
+    """Writes a session to a file, or all of them."""
+    targets = Argument(("targets",), {"metavar": "TARGET", "nargs": "*", "help": "[NAME] [FILE]"})
+    arguments = parsed("export", rest, targets, EVERY_SESSION, FORMAT, FORCE)
+    if len(arguments.targets) > (1 if arguments.all else 2):
+        raise UsageError("`%dexto export [NAME] [FILE]`, or `%dexto export --all FILE`")
+    name, file = _name_and_file(arguments.targets, every=arguments.all)
+    return commands.exported(
+        bench.agent,
+        None if arguments.all else _looked_at(bench, name, "export"),
+        file,
+        force=arguments.force,
+        form=arguments.format,
+        progress=shown_progress,
+    )
+
+
+def _name_and_file(targets: Sequence[str], *, every: bool) -> tuple[str | None, str | None]:
+    """Which of what was typed is a session's name, and which a file's."""
+    if len(targets) == 2:  # noqa: PLR2004  # a name and a file
+        return targets[0], targets[1]
+    only = targets[0] if targets else None
+    is_file = only is not None and (every or Path(only).suffix.lower() in SUFFIXES)
+    return (None, only) if is_file else (only, None)
+
+
+def import_(bench: Workbench, rest: str) -> Imported:
+    """Takes sessions in from a file."""
+    arguments = parsed("import", rest, FILE, FORMAT)
+    return import_sessions(
+        bench.agent,
+        Path(arguments.file).expanduser(),
+        format=arguments.format,
+        progress=shown_progress,
     )
 
 

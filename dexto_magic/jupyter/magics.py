@@ -36,6 +36,8 @@ _SHOWN = {
         "Transcript",
         "TurnChange",
     ),
+    "dexto_magic.conversation.finding": ("SearchPage",),
+    "dexto_magic.conversation.transfer": ("Exported", "Imported"),
     "dexto_magic.conversation.usage": ("UsageReport",),
     "dexto_magic.rendering.views": ("Facts", "Forked", "Renamed", "Said", "SessionTable"),
 }

@@ -109,6 +109,11 @@ _ROWS = (
         "show turns of a session: the newest, those around one, all versions",
         history_verbs.history,
     ),
+    Verb(
+        "search WORDS [--session NAME] [--role ROLE] [--since WHEN] [--until WHEN] [-n N] [--page N]",
+        "find words in all sessions, with the command that shows each hit in place",
+        history_verbs.search,
+    ),
     Verb("undo", "take the last turn back, or bring its version before back", history_verbs.undo),
     Verb("redo", "bring back what was undone last", history_verbs.redo),
     Verb(
@@ -148,6 +153,16 @@ _ROWS = (
     Verb("context [NAME]", "show how full the context window is", history_verbs.context),
     Verb("compact [NAME]", "have the older turns summarised", history_verbs.compact),
     Verb("usage [NAME | --all]", "show where tokens went", history_verbs.usage),
+    Verb(
+        "export [NAME | --all] [FILE] [--format FORMAT] [--force]",
+        "write a session, or all, to a .md, .jsonl, .json or .ipynb file",
+        history_verbs.export,
+    ),
+    Verb(
+        "import FILE [--format FORMAT]",
+        "take in an export, a notebook, OpenAI messages, a ChatGPT export or llm's logs",
+        history_verbs.import_,
+    ),
     Verb("help", "list the verbs", _help),
 )
 

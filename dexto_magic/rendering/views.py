@@ -13,11 +13,15 @@ from functools import singledispatch
 from dexto_magic.conversation.context import ContextReport, PromptPreview
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript, TurnChange
+from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.conversation.usage import UsageReport
 from dexto_magic.rendering import html, markup, plain, preview
 from dexto_magic.rendering.context import context_html, context_text
 from dexto_magic.rendering.markdown import to_html
 from dexto_magic.rendering.usage import usage_html, usage_text
+
+_NAMED = 20
+"""Sessions, or broken records, that are named one by one."""
 
 _LONGEST_QUOTE = 60
 """Columns that a question has where it is named by its beginning."""
@@ -245,6 +249,62 @@ def _(value: Renamed) -> str:
 def _renamed(value: Renamed) -> str:
     already = "" if value.made else " already"
     return f"{value.old!r} is called {value.session.id!r} now{already}"
+
+
+@as_text.register
+def _(value: Exported, *, width: int = 80, color: bool = False) -> str:
+    return _lines(exported_lines(value))
+
+
+@as_html.register
+def _(value: Exported) -> str:
+    return html.lines_html(exported_lines(value))
+
+
+def exported_lines(value: Exported) -> list[str]:
+    """What was written, and whether it can be read again."""
+    sessions, messages = (
+        plain.count(value.sessions, "session"),
+        plain.count(value.messages, "message"),
+    )
+    lines = [f"{sessions} written to {value.path}, with {messages}."]
+    if value.lossless:
+        lines.append("Everything of them is in it; `%dexto import` reads it.")
+    return lines
+
+
+@as_text.register
+def _(value: Imported, *, width: int = 80, color: bool = False) -> str:
+    return _lines(imported_lines(value))
+
+
+@as_html.register
+def _(value: Imported) -> str:
+    return html.lines_html(imported_lines(value))
+
+
+def imported_lines(value: Imported) -> list[str]:
+    """What was read, what was there already, and what is broken."""
+    messages = plain.count(sum(session.message_count for session in value.sessions), "message")
+    lines = [
+        f"{plain.count(len(value.sessions), 'session')} read from {value.path}, with {messages}."
+    ]
+    named = ", ".join(repr(session.id) for session in value.sessions[:_NAMED])
+    if named:
+        more = (
+            f" and {plain.number(len(value.sessions) - _NAMED)} more"
+            if len(value.sessions) > _NAMED
+            else ""
+        )
+        lines.append(f"New: {named}{more}.")
+    if value.already:
+        lines.append(f"There already, and left as they are: {plain.number(value.already)}.")
+    lines += [
+        f"Number {number} could not be read: {reason}" for number, reason in value.broken[:_NAMED]
+    ]
+    if len(value.broken) > _NAMED:
+        lines.append(f"So could {plain.number(len(value.broken) - _NAMED)} more not.")
+    return lines
 
 
 @as_text.register

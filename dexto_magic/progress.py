@@ -1,0 +1,23 @@
+"""A progress bar for what takes long, in a notebook and in a terminal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+_DELAY_SECONDS = 1.0
+"""What is done sooner needs no bar."""
+
+
+def shown_progress(items: Iterable[Any], total: int | None) -> Iterable[Any]:
+    """Passes items on, and shows how far it is where that takes longer than a second."""
+    with warnings.catch_warnings():
+        # It warns where ipywidgets cannot be shown, and shows the bar of a terminal then.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+
+    bar: Iterable[Any] = tqdm(
+        items, total=total, unit=" sessions", delay=_DELAY_SECONDS, leave=False
+    )
+    return bar
