@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 
 from dexto_magic.conversation.history import (
     TITLE_LENGTH,
+    asked_again,
     automatic_title,
     busy,
     check_turn,
     crashed,
     emptied,
     fence,
+    held,
     noted,
     opened,
+    released,
     rows_of,
     settled,
     signal,
@@ -297,17 +300,74 @@ def transcript_of(record, *messages, asides=()):
 def test_a_summary_counts_and_moves_nothing_that_a_running_turn_builds_on():
     record, claim = claim_in(EMPTY)
     about = transcript_of(record, claim.message)
-    after = noted(record, summary("so far", about))
+    after = noted(record, summary("so far", about), about.messages)
     assert changed(record, after) == {"rows", "usage"}
     assert (after.rows, after.usage) == (2, Usage(input_tokens=5, output_tokens=1))
     assert fence(after, claim) is after
-    assert noted(record, summary("so far", about, usage=None)).usage == record.usage
+    free = summary("so far", about, usage=None)
+    assert noted(record, free, about.messages).usage == record.usage
 
 
 def test_a_title_that_a_model_wrote_is_no_persons_own():
     record, claim = claim_in(replace(EMPTY, title="Mine", own_title=True))
-    after = noted(record, title("Sales by month", transcript_of(record, claim.message)))
+    about = transcript_of(record, claim.message)
+    after = noted(record, title("Sales by month", about), about.messages)
     assert (after.title, after.own_title) == ("Sales by month", False)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        lambda line: line.undo()[0],
+        lambda line: line.undo()[0].undo()[0],
+        lambda line: line.revised(1),
+        lambda line: line.revised(2),
+        lambda line: line.undo()[0].appended(),
+        lambda line: line.without(1),
+        lambda line: line.without(2),
+        lambda line: Line().appended().appended(),
+    ],
+)
+def test_what_was_written_of_turns_that_are_no_longer_in_view_is_not_kept(after):
+    line = Line().appended().appended()
+    said = [user(f"{turn}", turn=turn) for turn in (1, 2)]
+    about = transcript_of(replace(EMPTY, line=line), *said)
+    later = replace(EMPTY, line=after(line))
+    in_view = [m for m in (user(turn=2, version=v) for v in (1, 2)) if later.line.shows(m)]
+    with pytest.raises(SessionError, match="'eda' were taken back or replaced") as caught:
+        noted(later, summary("so far", about), in_view)
+    assert caught.value.session_id == "eda"
+
+
+# -- a hold ----------------------------------------------------------------------------------------
+
+
+def test_a_hold_keeps_turns_out_and_changes_nothing_that_is_shown():
+    record, hold = held(IDLE, owner="own_1", holder="a kernel", now=LATER)
+    assert changed(IDLE, record) == {"open", "revision"}
+    assert record.session() == IDLE.session() == hold.session
+    assert record.committed == IDLE.line
+    assert not record.revises
+    assert fence(record, hold) is record
+    assert "'eda' is busy: a kernel" in str(busy(record))
+    after = released(record)
+    assert changed(IDLE, after) == {"revision"}
+    with pytest.raises(SessionError):
+        fence(after, hold)
+
+
+# -- a turn that is asked again --------------------------------------------------------------------
+
+
+def test_a_turn_that_is_asked_again_is_the_last_or_the_one_of_a_number_in_view():
+    said = [user("one", turn=1), assistant(turn=1), user("two", turn=2), assistant(turn=2)]
+    transcript = transcript_of(replace(EMPTY, line=Line(end=2, made=2)), *said)
+    assert asked_again(transcript, None) == said[2]
+    assert asked_again(transcript, 1) == said[0]
+    with pytest.raises(SessionError, match="nothing to retry: session 'eda' has no turn 3 in view"):
+        asked_again(transcript, 3)
+    with pytest.raises(SessionError, match="nothing to retry: session 'eda' has no turn"):
+        asked_again(transcript_of(EMPTY), None)
 
 
 def test_all_that_is_kept_is_what_is_in_view_and_what_is_not_by_turn_and_version():

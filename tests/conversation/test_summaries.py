@@ -54,6 +54,15 @@ def test_a_summary_of_a_new_version_stands_until_that_is_undone():
     assert not is_about(told, revised.undo()[0])
 
 
+def test_a_summary_stands_no_more_when_a_turn_of_it_was_forgotten():
+    told = summary("s", about(THREE), turn=2)
+    assert is_about(told, THREE.without(3))
+    assert not is_about(told, THREE.without(1))
+    of_the_rest = summary("s", about(THREE.without(1)), turn=2)
+    assert is_about(of_the_rest, THREE.without(1))
+    assert not is_about(of_the_rest, THREE)
+
+
 def test_a_summary_of_nothing_stands_for_nothing():
     told = replace(summary("s", about(THREE)), turn=0, through=None)
     assert not is_about(told, THREE)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dexto_magic.conversation.window import request_messages
+from dexto_magic.conversation.window import Material
 from tests.support.messages import assistant, user
 
 
@@ -12,8 +12,13 @@ def turn(number, question, *replies):
     return [user(question, turn=number), *(replace(reply, turn=number) for reply in replies)]
 
 
+def request_messages(history, prompt="next", **more):
+    """What is sent where everything fits."""
+    return Material(history=history, prompt=prompt, **more).composed().messages
+
+
 def sent(history, prompt="next", **more):
-    """What is sent, as ``role: content``."""
+    """The same as ``role: content``."""
     return [f"{m.role}: {m.content}" for m in request_messages(history, prompt, **more)]
 
 

@@ -91,6 +91,7 @@ def test_every_field_of_a_message_is_in_its_row():
         usage=Usage(input_tokens=1, output_tokens=2, cached_tokens=3, reasoning_tokens=4),
         finish_reason="stop",
         duration=1.5,
+        sent_from=2,
     )
     plain = Message(role="user", content="", id="", created_at=NOON)
     same = [f.name for f in fields(Message) if getattr(full, f.name) == getattr(plain, f.name)]
@@ -159,6 +160,7 @@ def test_every_field_of_an_aside_is_in_its_row():
         turn=2,
         through="msg_1",
         versions={2: 3},
+        without=(1,),
         model="m",
         provider="p",
         usage=Usage(input_tokens=1),

@@ -518,6 +518,103 @@ async def test_a_turn_goes_on_while_a_summary_is_written(store, owner):
     assert (await store.undo("eda")).turn == 2
 
 
+async def test_a_summary_of_what_was_taken_back_meanwhile_is_not_kept(store, owner):
+    await store.create("eda")
+    for text in ("one", "two"):
+        await say(store, owner, "eda", text)
+    told = summary("so far", await everything(store, "eda"))
+    await store.undo("eda")
+    usage = (await store.get("eda")).usage
+    with pytest.raises(SessionError, match="taken back or replaced while a summary"):
+        await store.note("eda", told)
+    assert (await everything(store, "eda")).asides == ()
+    assert (await store.get("eda")).usage == usage
+    await store.redo("eda")
+    await store.note("eda", told)
+    await say(store, owner, "eda", "one anew", revises=1)
+    with pytest.raises(SessionError, match="taken back or replaced"):
+        await store.note("eda", summary("again", await everything(store, "eda"), versions={}))
+    await store.reset("eda")
+    with pytest.raises(SessionError, match="taken back or replaced"):
+        await store.note("eda", told)
+    assert (await everything(store, "eda")).asides == ()
+
+
+async def test_what_is_written_under_a_claim_is_kept_only_while_that_holds(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    told = summary("so far", await everything(store, "eda"))
+    claim = await store.claim("eda", user("two"), owner)
+    await store.note("eda", told, hold=claim)
+    await store.settle(claim, [assistant()])
+    with pytest.raises(SessionError, match="'eda'"):
+        await store.note("eda", told, hold=claim)
+    claim = await store.claim("eda", user("three"), owner)
+    await store.delete("eda")
+    await store.create("eda")
+    with pytest.raises(SessionNotFoundError, match="'eda' was deleted"):
+        await store.note("eda", told, hold=claim)
+    assert (await everything(store, "eda")).asides == ()
+
+
+async def test_a_hold_keeps_turns_out_until_it_is_released(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    before = await everything(store, "eda")
+    hold = await store.hold("eda", owner)
+    assert await everything(store, "eda") == before
+    other = await store.join("another")
+    for call in (
+        store.claim("eda", user("two"), other),
+        store.hold("eda", other),
+        store.undo("eda"),
+        store.forget("eda", 1),
+    ):
+        with pytest.raises(SessionBusyError, match="'eda' is busy: a test"):
+            await call
+    assert await store.watch(hold) == "go on"
+    await store.note("eda", summary("so far", before), hold=hold)
+    assert (await store.fork("eda", "fork")).turn_count == 1
+    assert await store.request_cancel("eda") is True
+    assert await store.watch(hold) == "cancel"
+    await store.release(hold)
+    await store.release(hold)
+    assert await store.watch(hold) == "reset"
+    claim = await say(store, other, "eda", "two")
+    assert claim.message.turn == 2
+
+
+async def test_a_hold_ends_with_its_owner_and_leaves_nothing(store, owner):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    before = await everything(store, "eda")
+    doomed = await store.join("will die")
+    hold = await store.hold("eda", doomed)
+    await store.leave(doomed)
+    assert await everything(store, "eda") == before
+    assert await store.request_cancel("eda") is False
+    await say(store, owner, "eda", "two")
+    await store.release(hold)
+    assert (await store.undo("eda")).turn == 2
+    with pytest.raises(SessionNotFoundError, match="'nobody'"):
+        await store.hold("nobody", owner)
+
+
+@pytest.mark.parametrize("verb", ["reset", "delete"])
+async def test_a_removal_ends_a_hold(store, owner, verb):
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    told = summary("so far", await everything(store, "eda"))
+    hold = await store.hold("eda", owner)
+    await getattr(store, verb)("eda")
+    assert await store.watch(hold) == ("reset" if verb == "reset" else "deleted")
+    with pytest.raises(SessionError, match="'eda' was"):
+        await store.note("eda", told, hold=hold)
+    await store.release(hold)
+    if verb == "reset":
+        await say(store, owner, "eda", "anew")
+
+
 async def test_a_reset_takes_summaries_and_titles_away(store, owner):
     await store.create("eda")
     await say(store, owner, "eda", "one")

@@ -50,16 +50,19 @@ def aside(kind, text, transcript, *, turn=None, **fields):
     """What a model wrote of what is in view, up to a turn, of a transcript of everything."""
     said = [message for message in transcript.messages if turn is None or message.turn <= turn]
     last = said[-1]
-    fields.setdefault("usage", Usage(input_tokens=5, output_tokens=1))
+    about = {
+        "turn": last.turn,
+        "through": last.id,
+        "versions": transcript.line.versions_up_to(last.turn),
+        "without": transcript.line.gone_up_to(last.turn),
+        "usage": Usage(input_tokens=5, output_tokens=1),
+    }
     return Aside(
         kind=kind,
         content=text,
         id=new_id("aside"),
         created_at=datetime.now(UTC),
-        turn=last.turn,
-        through=last.id,
-        versions=transcript.line.versions_up_to(last.turn),
-        **fields,
+        **(about | fields),
     )
 
 

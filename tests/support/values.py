@@ -72,6 +72,7 @@ messages = st.builds(
     usage=st.none() | usages,
     finish_reason=st.none() | words,
     duration=st.none() | st.floats(),
+    sent_from=st.none() | counts,
 )
 asides = st.builds(
     Aside,
@@ -82,6 +83,7 @@ asides = st.builds(
     turn=counts,
     through=st.none() | texts,
     versions=st.dictionaries(counts, counts, max_size=3),
+    without=st.lists(counts, max_size=3).map(tuple),
     model=st.none() | words,
     provider=st.none() | words,
     usage=st.none() | usages,
