@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dexto_magic.errors import (
         ContextOverflowError,
         DextoError,
+        FormatError,
         InvalidSessionIdError,
         ModelAuthenticationError,
         ModelError,
@@ -92,6 +93,7 @@ _HOMES = {
     "errors": [
         "ContextOverflowError",
         "DextoError",
+        "FormatError",
         "InvalidSessionIdError",
         "ModelAuthenticationError",
         "ModelError",
@@ -139,6 +141,7 @@ __all__ = [
     "DextoError",
     "DiskStore",
     "Finished",
+    "FormatError",
     "InvalidSessionIdError",
     "LLMConfig",
     "MemoryStore",
