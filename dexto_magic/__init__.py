@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from dexto_magic.errors import (
         ContextOverflowError,
         DextoError,
+        FormatError,
         InvalidSessionIdError,
         ModelAuthenticationError,
         ModelError,
@@ -111,6 +112,7 @@ _HOMES = {
     "errors": [
         "ContextOverflowError",
         "DextoError",
+        "FormatError",
         "InvalidSessionIdError",
         "ModelAuthenticationError",
         "ModelError",
@@ -163,6 +165,7 @@ __all__ = [
     "DiskStore",
     "Exported",
     "Finished",
+    "FormatError",
     "Hold",
     "Imported",
     "InvalidSessionIdError",

@@ -15,12 +15,13 @@ They stand together because callers choose what to catch from the tree as a whol
     │   ├── StoreVersionError
     │   ├── StoreFullError
     │   └── StoreReadOnlyError
-    └── ModelError                             about asking a model
-        ├── ModelAuthenticationError
-        ├── ModelRateLimitError
-        ├── ModelUnavailableError
-        ├── ModelRequestError
-        └── ContextOverflowError
+    ├── ModelError                             about asking a model
+    │   ├── ModelAuthenticationError
+    │   ├── ModelRateLimitError
+    │   ├── ModelUnavailableError
+    │   ├── ModelRequestError
+    │   └── ContextOverflowError
+    └── FormatError(ValueError)                a file of conversations that cannot be read or written
 
 A message says what happened, to which thing, and what to do next. Data that a program may
 want is in attributes. A foreign exception is the ``__cause__`` of ours.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ContextOverflowError",
     "DextoError",
+    "FormatError",
     "InvalidSessionIdError",
     "ModelAuthenticationError",
     "ModelError",
@@ -243,3 +245,26 @@ class ContextOverflowError(ModelError):
     ) -> None:
         super().__init__(message, provider=provider, model=model, partial=partial)
         self.window = window
+
+
+class FormatError(DextoError, ValueError):
+    """A file of conversations cannot be read, or not be written as asked.
+
+    Attributes:
+        path: The file, or ``None`` if there is none.
+        line: The number of the offending line, counted from 1, or ``None`` if it is unknown.
+        cell: The number of the offending cell of a notebook, likewise.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+        cell: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+        self.cell = cell

@@ -20,6 +20,7 @@ from dexto_magic.conversation.messages import (
     ToolCall,
     Usage,
 )
+from dexto_magic.conversation.session import Session
 
 T = TypeVar("T")
 
@@ -127,6 +128,55 @@ def aside_from_json(row: Mapping[str, Any]) -> Aside:
         provider=row.get("provider"),
         usage=None if usage is None else usage_from_json(usage),
         duration=row.get("duration"),
+    )
+
+
+def session_to_json(session: Session) -> dict[str, Any]:
+    """A session, without what a store alone knows of it."""
+    row: dict[str, Any] = {
+        "id": session.id,
+        "created": session.created_at.isoformat(),
+        "used": session.updated_at.isoformat(),
+    }
+    optional = {
+        "title": session.title,
+        "own_title": session.own_title or None,
+        "messages": session.message_count or None,
+        "turns": session.turn_count or None,
+        "model": session.model,
+        "system": session.system,
+        "overflow": session.overflow,
+        "context_budget": session.context_budget,
+        "forked_from": session.forked_from,
+        "forked_at": session.forked_at,
+        "usage": usage_to_json(session.usage) if session.usage != Usage() else None,
+        "home": session.home,
+        "notebooks": list(session.notebooks) or None,
+    }
+    row.update((name, value) for name, value in optional.items() if value is not None)
+    return row
+
+
+def session_from_json(row: Mapping[str, Any]) -> Session:
+    """The inverse of ``session_to_json``."""
+    get = row.get
+    return Session(
+        id=row["id"],
+        title=get("title"),
+        created_at=datetime.fromisoformat(row["created"]),
+        updated_at=datetime.fromisoformat(row["used"]),
+        message_count=get("messages", 0),
+        turn_count=get("turns", 0),
+        model=get("model"),
+        system=get("system"),
+        own_title=get("own_title", False),
+        overflow=get("overflow"),
+        context_budget=get("context_budget"),
+        forked_from=get("forked_from"),
+        forked_at=get("forked_at"),
+        usage=usage_from_json(get("usage", {})),
+        home=get("home"),
+        notebooks=tuple(get("notebooks", ())),
     )
 
 
