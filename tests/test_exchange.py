@@ -72,7 +72,8 @@ def test_an_imported_conversation_goes_on(agent, other, tmp_path):
     export_sessions(agent, tmp_path / "all.jsonl")
     import_sessions(other, tmp_path / "all.jsonl")
     assert other.generate("What is my thing0?", "eda").content == "Your thing0 is value0."
-    assert [hit.session_id for hit in other.search("value1")] == ["数据 🎉", "eda"]
+    found = {hit.session_id for hit in other.search("value1", role="user")}
+    assert found == {"数据 🎉", "eda"}
     assert other.undo("eda").turn == 6
 
 
@@ -202,7 +203,7 @@ with DextoAgent("practice", store=home) as agent:
 
 def test_an_import_that_is_killed_leaves_whole_sessions_and_can_be_run_again(other, tmp_path):
     with DextoAgent("practice", store=tmp_path / "source") as agent:
-        large(agent, sessions=12, turns=1500)
+        large(agent, sessions=8, turns=500)
         export_sessions(agent, tmp_path / "all.jsonl")
         whole = everything(agent)
     home = tmp_path / "home"
