@@ -86,6 +86,9 @@ class Desk:
             if self.durable is not None:
                 self.durable.close()
 
-        future = self._thread.submit(end)
+        try:
+            future = self._thread.submit(end)
+        except RuntimeError:
+            return  # the interpreter is ending, and has ended its threads first
         self._thread.shutdown(wait=False)
         await settled(asyncio.wrap_future(future))
