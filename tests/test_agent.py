@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,7 @@ from dexto_magic import (
     StoreError,
     Usage,
 )
+from dexto_magic.prompts import Answerer
 from tests.support.agents import KEY, KINDS, Either, at, history
 from tests.support.openai_answers import (
     WAIT,
@@ -445,9 +447,8 @@ async def test_a_bug_in_a_model_ends_the_turn_and_keeps_its_traceback(tmp_path):
                 raise ZeroDivisionError("a bug")
                 yield
 
-        agent._host = agent._host.__class__(
-            **{**vars(agent._host), "model": lambda *_: (Broken(), {})}
-        )
+        broken = Answerer(model=Broken(), options={}, window=None)
+        agent._host = replace(agent._host, answerer=lambda *_: broken)
         await agent.create_session("eda")
         with pytest.raises(ZeroDivisionError, match="a bug"):
             await agent.generate("one", "eda")

@@ -497,11 +497,29 @@ def test_what_is_said_of_a_bad_number_is_for_people():
     assert "_natural" not in words
 
 
-def test_help_names_every_verb_and_its_options():
-    whole = ok("--help")
-    for verb in ("sessions", "history", "reset", "delete", "demo"):
-        assert re.search(rf"^ +{verb} +[A-Z].*\.$", whole, re.MULTILINE), "a verb and what it does"
-        assert ok(verb, "--help").startswith(f"usage: dexto-magic {verb} ")
+VERBS = {run.__name__.strip("_"): (run, arguments) for run, arguments in cli._VERBS}
+
+
+def test_help_names_every_verb_and_what_it_does():
+    words = " ".join(ok("--help", env=environment(COLUMNS="200")).split())
+    for verb, (run, _) in VERBS.items():
+        assert f" {verb} {run.__doc__}" in words
+        assert re.fullmatch(r"[A-Z].*\.", run.__doc__)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_names_all_that_it_takes(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([verb, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    assert shown.startswith(f"usage: dexto-magic {verb} ")
+    for argument in VERBS[verb][1]:
+        assert (argument.how.get("metavar") or argument.names[0]) in shown
+        assert argument.how["help"] in shown
+
+
+def test_help_shows_how_an_option_is_spelled():
     assert "--store FOLDER" in ok("delete", "--help")
     assert "--yes" in ok("delete", "--help")
     assert "--headless" in ok("demo", "--help")

@@ -16,9 +16,9 @@ from dexto_magic.commands import (
     history,
     known,
     loss,
-    natural,
     sessions,
 )
+from dexto_magic.verb_arguments import counted, natural
 from tests.support.messages import assistant, user
 
 steady = settings(derandomize=True, deadline=None, max_examples=60)
@@ -246,8 +246,8 @@ class Overtaken(DextoAgent):
         self.reset_conversation(session_id)
         return super().get_session_history(session_id, limit=limit)
 
-    def get_transcript(self, session_id, *, limit=None):
-        transcript = super().get_transcript(session_id, limit=limit)
+    def get_transcript(self, session_id, *, limit=None, everything=False):
+        transcript = super().get_transcript(session_id, limit=limit, everything=everything)
         self.reset_conversation(session_id)
         return transcript
 
@@ -339,6 +339,16 @@ def test_what_is_no_number_of_things_is_refused_in_words_for_people(text):
     with pytest.raises(argparse.ArgumentError) as no:
         parser.parse_args([f"-n{text}"] if text else ["-n", text])
     assert str(no.value) == f"argument -n: {text!r} is not a whole number of 0 or more"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "", "1.5", "first", "²"])
+def test_what_is_no_turns_number_is_refused_in_words_for_people(text):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--at", type=counted)
+    with pytest.raises(argparse.ArgumentError) as no:
+        parser.parse_args([f"--at={text}"])
+    assert str(no.value) == f"argument --at: {text!r} is no turn's number: they count from 1"
+    assert counted("12") == 12
 
 
 # -- names that are not there ----------------------------------------------------------------------

@@ -130,9 +130,10 @@ def test_a_broken_record_is_told_by_its_number_and_the_rest_is_imported(other, t
     path.write_text("\n".join(lines))
     imported = import_sessions(other, path)
     assert [number for number, _ in imported.broken] == [2]
-    assert [
-        other.get_session_history(session.id)[0].content for session in imported.sessions
-    ] == ["one", "three"]
+    assert [other.get_session_history(session.id)[0].content for session in imported.sessions] == [
+        "one",
+        "three",
+    ]
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_that_is_said(agent, tmp_path):
@@ -175,9 +176,7 @@ def large(agent, sessions, turns):
         agent.restore_session(Transcript(session=session, messages=tuple(messages)))
 
 
-def test_a_store_of_100_000_messages_is_searched_exported_and_imported_again_equal(
-    other, tmp_path
-):
+def test_a_store_of_100_000_messages_is_searched_exported_and_imported_again_equal(other, tmp_path):
     with DextoAgent("practice", store=tmp_path / "store") as agent:
         large(agent, sessions=50, turns=1000)
         (hit,) = agent.search("number7x500", role="assistant")

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -139,12 +140,30 @@ def named_in(hint):
 
 
 def signatures(kind):
-    """The annotations of a class's fields and public methods."""
-    yield from typing.get_type_hints(kind).values()
-    for name, member in vars(kind).items():
+    """The annotations of a class's public fields and methods, those of the parts it is made of too."""
+    hints = typing.get_type_hints(kind)
+    yield from (hint for name, hint in hints.items() if not name.startswith("_"))
+    members = {
+        name: member for part in reversed(kind.__mro__) for name, member in vars(part).items()
+    }
+    for name, member in members.items():
         function = member.fget if isinstance(member, property) else member
-        if callable(function) and not name.startswith("_"):
+        if inspect.isfunction(function) and not name.startswith("_"):
             yield from typing.get_type_hints(function).values()
+
+
+def test_the_signatures_of_an_agent_are_those_of_all_its_parts():
+    named = {
+        kind.__name__ for hint in signatures(dexto_magic.AsyncDextoAgent) for kind in named_in(hint)
+    }
+    assert {
+        "Session",
+        "Reply",
+        "ReplyStream",
+        "TurnChange",
+        "PromptPreview",
+        "ContextReport",
+    } <= named
 
 
 @pytest.mark.parametrize("name", sorted(set(dexto_magic.__all__) - HOOKS))

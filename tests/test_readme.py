@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dexto_magic import settings
-from dexto_magic.cli import _parser
+from dexto_magic.cli import _VERBS, _parser
+from dexto_magic.conversation.prices import prices_of
 from dexto_magic.jupyter.magics import DextoMagics
 from dexto_magic.jupyter.verbs import VERBS
 from dexto_magic.llm.provider_table import PROVIDERS
@@ -52,13 +53,43 @@ def test_every_option_of_a_cell_is_in_the_table_as_it_is():
     assert listed == options
 
 
+def alternatives(usage):
+    """The lines that a line of usage stands for."""
+    choice = re.search(r"\[([^]|]+) \| ([^]|]+)\]", usage)
+    if choice is None:
+        return [usage]
+    return [usage.replace(choice[0], one) for one in choice.groups()]
+
+
+def typed(usage):
+    """A line of usage as one would type it, all of it."""
+    line = re.sub(r"\b(N|TURN)\b", "5", usage.replace("[", "").replace("]", ""))
+    return line.split()[1:]
+
+
 def test_every_command_is_in_the_table_and_parses():
     listed = [usage.strip("`") for usage, _ in table("command | what")]
     (verbs,) = [a.choices for a in _parser()._actions if isinstance(a.choices, dict)]
     assert {usage.split()[1] for usage in listed} == set(verbs)
     for usage in listed:
-        words = re.sub(r"\bN\b", "5", usage.replace("[", "").replace("]", "")).split()[1:]
-        assert _parser().parse_args(words).run
+        for line in alternatives(usage):
+            assert _parser().parse_args(typed(line)).run
+
+
+def test_every_option_of_a_command_is_in_its_row_or_below_the_table():
+    listed = [usage.strip("`") for usage, _ in table("command | what")]
+    below = README[README.index("All but `demo` take") :].split("\n\n")[0]
+    for run, arguments in _VERBS:
+        verb = run.__name__.strip("_")
+        shown = {
+            word.strip("[]")
+            for usage in listed
+            if usage.split()[1] == verb
+            for word in usage.split()[2:]
+        }
+        for argument in arguments:
+            words = {*argument.names, argument.how.get("metavar")}
+            assert shown & words or any(f"`{name} " in below for name in argument.names), argument
 
 
 def test_providers_variables_and_settings_are_those_there_are():
@@ -81,6 +112,11 @@ def test_providers_variables_and_settings_are_those_there_are():
         name for cell, _ in table("`%config DextoMagics") for name in re.findall(r"`(\w+)`", cell)
     }
     assert traits == set(DextoMagics.class_own_traits(config=True))
+
+
+def test_the_prices_that_are_shown_are_prices():
+    (cell,) = [text for name, text in table("variable |") if name == "`DEXTO_PRICES`"]
+    assert prices_of(re.search(r"`(\{.*\})`", cell)[1]).currency == "USD"
 
 
 def test_the_python_code_runs_and_prints_what_it_says(capsys):
@@ -144,7 +180,10 @@ def test_what_is_linked_is_there_and_the_top_level_is_as_agreed():
 
 
 def test_the_layers_are_those_of_the_contract():
-    listed = README[README.index("`__main__` →") :].split("\n\n")[0]
+    listed, described = README[README.index("`__main__` →") :].split("\n\n")[:2]
     shown = [layer.strip(" `\n") for layer in listed.split("→")]
     contract = (ROOT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
     assert shown == re.findall(r'"(.+?)"', contract)
+    names = {name for layer in shown for name in layer.split(" | ")}
+    rows = re.findall(r"`(\w+)(?:\.py|/)`", described)
+    assert {*rows, "__main__", "errors", "settings"} == names, "each has its line"

@@ -33,7 +33,7 @@ MISREAD = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def message_to_json(message: Message) -> dict[str, Any]:
-    """A message."""
+    """One thing that was said, as an object whose ``kind`` is who said it."""
     row: dict[str, Any] = {
         "kind": message.role,
         "id": message.id,
@@ -91,7 +91,7 @@ def message_from_json(row: Mapping[str, Any]) -> Message:
 
 
 def aside_to_json(aside: Aside) -> dict[str, Any]:
-    """A summary or a title."""
+    """A summary or a title, as an object whose ``kind`` is which of them."""
     row: dict[str, Any] = {
         "kind": aside.kind,
         "id": aside.id,

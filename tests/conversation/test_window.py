@@ -12,14 +12,13 @@ def turn(number, question, *replies):
     return [user(question, turn=number), *(replace(reply, turn=number) for reply in replies)]
 
 
-def request_messages(history, prompt="next", **more):
-    """What is sent where everything fits."""
+def messages(history, prompt="next", **more):
     return Material(history=history, prompt=prompt, **more).composed().messages
 
 
 def sent(history, prompt="next", **more):
-    """The same as ``role: content``."""
-    return [f"{m.role}: {m.content}" for m in request_messages(history, prompt, **more)]
+    """What is sent, as ``role: content``."""
+    return [f"{m.role}: {m.content}" for m in messages(history, prompt, **more)]
 
 
 def test_a_first_message_is_sent_alone():
@@ -97,7 +96,7 @@ def test_a_reply_that_stopped_amid_its_reasoning_is_sent_as_the_mark_alone():
 def test_a_stopped_reply_keeps_the_white_space_it_begins_with():
     """It may be the indentation of code."""
     stopped = assistant("    return x\n", status="stopped", reason="error")
-    content = request_messages(turn(1, "q1", stopped), "next")[1].content
+    content = messages(turn(1, "q1", stopped))[1].content
     assert content.startswith("    return x\n")
 
 
@@ -120,13 +119,11 @@ def test_what_tools_said_is_not_sent():
 def test_text_is_sent_as_it_was_written():
     text = "\n {x} $\\alpha$ %s 🎉\ud800 \x00 \r\n "
     history = turn(1, text, assistant(text))
-    assert [m.content for m in request_messages(history, text, system=text, note=text)] == [
-        text
-    ] * 5
+    assert [m.content for m in messages(history, text, system=text, note=text)] == [text] * 5
 
 
 def test_asking_does_not_change_the_history():
     history = turn(1, "q1", assistant("a1", status="stopped", reason="error"))
     before = list(history)
-    request_messages(history, "next", note="note")
+    messages(history, note="note")
     assert history == before

@@ -227,7 +227,8 @@ class TestTooLong:
     def test_every_providers_wording_is_understood(self, server, message):
         error = error_of(server, status(400, message))
         assert isinstance(error, ContextOverflowError)
-        assert "%dexto new" in str(error)
+        for way_out in ("`%dexto compact`", "`%dexto set overflow=trim`", "larger context window"):
+            assert way_out in str(error)
 
     def test_the_code_is_enough(self, server):
         refusal = status(400, "No.", error_code="context_length_exceeded")
