@@ -107,7 +107,7 @@ def test_a_name_that_another_session_has_is_given_a_number(agent, other, tmp_pat
     export_sessions(agent, tmp_path / "eda.jsonl", ["eda"])
     (session,) = import_sessions(other, tmp_path / "eda.jsonl").sessions
     assert session.id == "eda (2)"
-    assert [m.content for m in other.get_session_history("eda")][0] == "Something else."
+    assert other.get_session_history("eda")[0].content == "Something else."
 
 
 def test_what_was_deleted_can_be_imported_again(agent, tmp_path):
