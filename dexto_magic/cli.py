@@ -266,6 +266,30 @@ def _usage(parsed: argparse.Namespace) -> int:
         return _show(commands.usage(agent, name, rates=commands.prices({})))
 
 
+def _new(parsed: argparse.Namespace) -> int:
+    """Make a session."""
+    with _agent(parsed) as agent:
+        return _show(agent.create_session(parsed.name))
+
+
+def _system(parsed: argparse.Namespace) -> int:
+    """Show or set the system prompt of a session."""
+    with _agent(parsed) as agent:
+        session = commands.known(agent, parsed.name)
+        if parsed.text is not None:
+            session = agent.update_session(session.id, system=parsed.text)
+        return _show(commands.system_of(session))
+
+
+def _model(parsed: argparse.Namespace) -> int:
+    """Show or choose the model of a session."""
+    with _agent(parsed) as agent:
+        session = commands.known(agent, parsed.name)
+        if parsed.model is not None:
+            session = agent.update_session(session.id, model=parsed.model)
+        return _show(commands.model_of(session))
+
+
 def _reset(parsed: argparse.Namespace) -> int:
     """Take all messages of a session away, and keep the session."""
     with _agent(parsed) as agent:
@@ -354,6 +378,14 @@ _ASKED_WORDS = Argument(
     ("words",), {"metavar": "TEXT", "nargs": "+", "help": "the message; - to read it from a pipe"}
 )
 _TEXT = Argument(("text",), {"metavar": "TEXT", "nargs": "?", "help": 'the title; "" for none'})
+_SYSTEM_TEXT = Argument(
+    ("text",),
+    {"metavar": "TEXT", "nargs": "?", "help": 'the system prompt; "" for none of its own'},
+)
+_OWN_MODEL = Argument(
+    ("model",),
+    {"metavar": "PROVIDER:NAME", "nargs": "?", "help": 'the model; "" for none of its own'},
+)
 _DEMO_MODEL = option("--model", metavar="PROVIDER:NAME", text="a real model, not the practice one")
 _HEADLESS = flag(
     "--headless", "no browser: the same conversation in two kernels, the first one killed"
@@ -391,6 +423,9 @@ _VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], 
     (_usage, (session_name(optional=True), EVERY_SESSION, _STORE)),
     (_reset, (_SESSION, YES, _STORE)),
     (_delete, (_SESSION, YES, _STORE)),
+    (_new, (_SESSION, _STORE)),
+    (_system, (_SESSION, _SYSTEM_TEXT, _STORE)),
+    (_model, (_SESSION, _OWN_MODEL, _STORE)),
     (_export, (_TARGET, OPTIONAL_FILE, EVERY_SESSION, FORMAT, FORCE, _STORE)),
     (_import, (FILE, FORMAT, _STORE)),
     (_demo, (_DEMO_MODEL, _HEADLESS)),

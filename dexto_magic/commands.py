@@ -302,6 +302,19 @@ def _file_name(name: str) -> str:
     return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "session"
 
 
+def system_of(session: Session) -> Facts | Said:
+    """The system prompt of a session."""
+    if not session.system:
+        return Said((f"{session.id!r} has no system prompt of its own",))
+    return Facts(((f"system prompt of {session.id!r}", session.system),))
+
+
+def model_of(session: Session) -> Said:
+    """The model of a session."""
+    own = session.model or "none of its own: it goes by the default"
+    return Said((f"model of {session.id!r}: {own}",))
+
+
 def title_of(session: Session) -> Facts | Said:
     """The title of a session."""
     if session.title is None:

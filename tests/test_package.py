@@ -142,6 +142,9 @@ def named_in(hint):
 def signatures(kind):
     """The annotations of a class's public fields and methods, those of the parts it is made of too."""
     hints = typing.get_type_hints(kind)
+    if not isinstance(kind, type):
+        yield from hints.values()
+        return
     yield from (hint for name, hint in hints.items() if not name.startswith("_"))
     members = {
         name: member for part in reversed(kind.__mro__) for name, member in vars(part).items()
