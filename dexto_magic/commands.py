@@ -1,8 +1,8 @@
 """The verbs that ``%dexto`` and the command line share. They return values and never print.
 
 A front end finds out what its user wants, calls one of these, and shows what it returns. What only
-makes sense beside a cell (``use``, ``new``, ``model``, ``key``) is the notebook's own; what is one
-call of the agent's (``reset``, ``delete``) needs no function here.
+makes sense beside a cell (``use``, ``key``) is the notebook's own; what is one call of the agent's
+(``undo``, ``reset``, ``delete``) needs no function here.
 """
 
 from __future__ import annotations

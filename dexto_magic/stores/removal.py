@@ -56,11 +56,6 @@ def end_building(table: Table, sid: str) -> None:
     table.delete(tombstone_key(sid, 0))
 
 
-def is_building(table: Table, sid: str) -> bool:
-    """Whether the session's rows are not collected, for all that is known."""
-    return table.get(tombstone_key(sid, 0)) is not None
-
-
 def is_pending(table: Table) -> bool:
     """Whether anything that was removed may still be in a file of the store."""
     return bool(table.keys(*TOMBSTONES, limit=1))
