@@ -496,3 +496,35 @@ def test_notebook_7_shows_a_reply_while_it_streams_and_saves_it(show, server):
     expect(notebook.output(2)).to_contain_text("The first half, and the second.")
     assert faint_texts(notebook.page) == []
     assert joined(saved_output(notebook, 1)["data"]["text/plain"]).endswith("the second.")
+
+
+# -- a history to work with --------------------------------------------------------------------------
+
+
+def test_what_is_done_to_a_history_is_seen_in_the_page(show):
+    notebook = show(
+        LOAD,
+        ask("worked", "My name is Sarah."),
+        ask("worked", "Show me a table."),
+        "%dexto use worked\n%dexto retry What is my name?",
+        "%dexto history worked --all",
+        "%dexto undo",
+        "%dexto search sarah",
+        "%dexto usage worked",
+        "%dexto context worked",
+        ask("worked --show-prompt", "And my <b>name</b>?"),
+    )
+    notebook.run(*range(10))
+    expect(notebook.output(3)).to_contain_text("Your name is Sarah.")
+    everything = notebook.output(4)
+    expect(everything).to_contain_text("version 1 of 2, replaced")
+    expect(everything).to_contain_text("Saturn")
+    expect(everything).to_contain_text("version 2 of 2, current")
+    expect(notebook.output(5)).to_contain_text("Turn 2 (“Show me a table.”) is back at version 1")
+    expect(notebook.output(6).locator("mark").first).to_have_text("Sarah")
+    expect(notebook.output(6)).to_contain_text("%dexto history worked --at 1")
+    expect(notebook.output(7).locator("svg")).to_be_visible()
+    expect(notebook.output(7)).to_contain_text("3 replies")
+    expect(notebook.output(8)).to_contain_text("2 turns")
+    expect(notebook.output(9)).to_contain_text("And my <b>name</b>?")
+    expect(notebook.output(9)).to_contain_text("nothing was sent")
