@@ -129,7 +129,7 @@ def from_url(url: str, name: str | None) -> tuple[Attachment, dict[str, bytes]]:
     parameters = match["parameters"].split(";")
     named = next((unquote(p[5:]) for p in parameters if p.lower().startswith("name=")), None)
     media_type = match["type"] or None
-    known = (name, named, _name_of_type(media_type))
+    known = (name, named, name_of_type(media_type))
     name = next(text for text in known if text is not None)
     data = _bytes_of(url[match.end() :], is_base64="base64" in parameters)
     if data is None:
@@ -146,10 +146,11 @@ def name_of_url(url: str) -> str:
     return unquote(path.rstrip("/").rpartition("/")[2]) or url
 
 
-def _name_of_type(media_type: str | None) -> str:
+def name_of_type(media_type: str | None) -> str:
+    """A name for what has none, such as ``image.png``."""
     kind = (media_type or UNKNOWN_TYPE).partition("/")[0]
     known = kind if kind in ("image", "audio", "video") else "file"
-    return known + (_TYPES.guess_extension(media_type or "") or "")
+    return known + ((media_type and _TYPES.guess_extension(media_type)) or "")
 
 
 def _bytes_of(text: str, *, is_base64: bool) -> bytes | None:

@@ -111,22 +111,22 @@ def session_name(text: object, fallback: str) -> str:
         text: A title, a file's name or anything else.
         fallback: The name where nothing of the text is left; a valid one.
     """
-    if isinstance(text, str):
-        shown = (
-            character if character.isprintable() or character in _JOINERS else " "
-            for character in unicodedata.normalize("NFC", text)
-        )
-        name = " ".join("".join(shown).split())[:MAX_ID_LENGTH].strip()
-        try:
-            return valid_session_id(name)
-        except InvalidSessionIdError:
-            pass  # nothing of it can be seen
-    return fallback
+    try:
+        return valid_session_id((one_line(text) or "")[:MAX_ID_LENGTH].strip())
+    except InvalidSessionIdError:  # nothing of it can be seen
+        return fallback
 
 
 def one_line(text: object) -> str | None:
-    """A title as it can be kept: without new lines and space around it; ``None`` if it is empty."""
-    return " ".join(text.split()) or None if isinstance(text, str) else None
+    """A title without anything that cannot be seen, in NFC; ``None`` if nothing is left of it."""
+    if not isinstance(text, str):
+        return None
+    shown = (
+        character if character.isprintable() or character in _JOINERS else " "
+        for character in unicodedata.normalize("NFC", text)
+    )
+    line = " ".join("".join(shown).split())
+    return line if line.strip(_JOINERS) else None
 
 
 def system_prompt(texts: Iterable[str]) -> str | None:
