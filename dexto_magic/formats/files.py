@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -167,15 +168,17 @@ def write(
         FormatError: There is no such format, it cannot hold them, or the file cannot be written.
     """
     form = format_of(path, format)
-    place = Path(os.path.realpath(path))
     try:
-        if place.exists() and not place.is_file():  # a pipe, or a terminal
-            with place.open("wb") as file:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe, or a terminal
+            with Path(path).open("wb") as file:
                 return dump(transcripts, file, format=form.name)
+        place = Path(os.path.realpath(path))
         part = place.with_name(f".dexto-{secrets.token_hex(8)}.part")
         try:
             with part.open("xb") as file:
                 written = dump(transcripts, file, format=form.name)
+            if place.exists():
+                shutil.copymode(place, part)  # what was for one's own eyes stays so
             part.replace(place)
         finally:
             with suppress(OSError):
