@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.support.agents import KINDS, Either, at
 from tests.support.openai_server import OpenAIServer
 
 FOREIGN_VARIABLES = (
@@ -39,6 +40,15 @@ def server():
     """A server that answers as the practice model does, unless it is told otherwise."""
     with OpenAIServer() as running:
         yield running
+
+
+@pytest.fixture(params=KINDS)
+async def agent(request, server, tmp_path, anyio_backend):
+    """Each agent in turn, started, asking the test's server."""
+    either = Either(KINDS[request.param](at(server), store=tmp_path / "store"))
+    await either.start()
+    yield either
+    await either.stop()
 
 
 def pytest_addoption(parser):

@@ -49,15 +49,6 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=KINDS)
-async def agent(request, server, tmp_path, anyio_backend):
-    """Each agent in turn, started, asking the test's server."""
-    either = Either(KINDS[request.param](at(server), store=tmp_path / "store"))
-    await either.start()
-    yield either
-    await either.stop()
-
-
 # -- the tutorial ----------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 
-from dexto_magic import AsyncDextoAgent, DextoAgent
+from dexto_magic import AsyncDextoAgent, DextoAgent, Notice
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -26,11 +26,28 @@ class Either:
 
     async def streamed(self, *args, **kwargs):
         """The pieces of a reply, and the stream that they came from."""
+        return await self._pieces(self.agent.stream, *args, **kwargs)
+
+    async def streamed_again(self, *args, **kwargs):
+        """The same of a retry."""
+        return await self._pieces(self.agent.stream_retry, *args, **kwargs)
+
+    async def _pieces(self, begin, *args, **kwargs):
+        if isinstance(self.agent, AsyncDextoAgent):
+            stream = begin(*args, **kwargs)
+            return [piece async for piece in stream], stream
+        stream = await asyncio.to_thread(begin, *args, **kwargs)
+        return await asyncio.to_thread(list, stream), stream
+
+    async def told(self, *args, **kwargs):
+        """What was told of a turn besides its text, and its reply."""
         if isinstance(self.agent, AsyncDextoAgent):
             stream = self.agent.stream(*args, **kwargs)
-            return [piece async for piece in stream], stream
-        stream = await asyncio.to_thread(self.agent.stream, *args, **kwargs)
-        return await asyncio.to_thread(list, stream), stream
+            events = [event async for event in stream.events()]
+        else:
+            stream = await asyncio.to_thread(self.agent.stream, *args, **kwargs)
+            events = await asyncio.to_thread(list, stream.events())
+        return [event.text for event in events if isinstance(event, Notice)], stream.reply
 
 
 KINDS = {"async": AsyncDextoAgent, "blocking": DextoAgent}

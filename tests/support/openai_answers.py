@@ -310,6 +310,34 @@ async def practice(exchange: Exchange) -> None:
     await text(*pieces, usage=(asked, len(words)))(exchange)
 
 
+def words_in(request: Request) -> int:
+    """How many words the messages of a request have: what ``practice`` counts for tokens."""
+    return sum(len(message["content"].split()) for message in request.body["messages"])
+
+
+def windowed(
+    words: int, refusal: str = "The conversation has too many tokens.", *, usage: bool = True
+) -> Answer:
+    """Answers as the practice model, unless there are more than so many words: then with a 400.
+
+    Args:
+        words: How many there may be.
+        refusal: What it says otherwise; ``{asked}`` and ``{words}`` are put in.
+        usage: Whether it counts its words.
+    """
+
+    async def answer_it(exchange: Exchange) -> None:
+        asked = words_in(exchange.request)
+        if asked > words:
+            await status(400, refusal.format(asked=asked, words=words))(exchange)
+        elif usage:
+            await practice(exchange)
+        else:
+            await text(reply_to(exchange.request.body["messages"]), usage=None)(exchange)
+
+    return answer_it
+
+
 def chunk(
     delta: Mapping[str, Any], *, model: str = "test", finish_reason: str | None = None
 ) -> dict[str, Any]:

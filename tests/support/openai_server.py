@@ -8,7 +8,7 @@ Real HTTP, so that tests show what arrives, and what a broken server does to us:
         assert server.chats[0].body["messages"] == [...]
 
 Each request for a chat completion takes the next scripted answer, from ``openai_answers``. Where
-none is left, it is answered as the practice model would. Nothing here sleeps to be in time: a test
+none is left, it is answered as the practice model would, or as ``server.otherwise`` says. Nothing here sleeps to be in time: a test
 waits for requests and disconnects, and lets go of replies that wait for it.
 """
 
@@ -35,10 +35,12 @@ class OpenAIServer:
         requests: Every request so far.
         disconnects: How many clients went away before their answer was complete.
         models: What ``GET /models`` and Ollama's ``GET /api/tags`` list.
+        otherwise: What a request meets with where nothing is scripted.
     """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.otherwise: Answer = practice
         self.disconnects = 0
         self.models: list[str] = ["gpt-4o", "gpt-4o-mini"]
         self._script: deque[Answer] = deque()
@@ -150,7 +152,7 @@ class OpenAIServer:
 
     def _next_answer(self, request: Request) -> Answer:
         if request.path.endswith("/chat/completions"):
-            return self._script.popleft() if self._script else practice
+            return self._script.popleft() if self._script else self.otherwise
         if request.path.endswith("/models"):
             return json_answer({"data": [{"id": name} for name in self.models]})
         if request.path == "/api/tags":
