@@ -7,7 +7,7 @@ the session says. Originals stay in the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -113,11 +113,14 @@ def fitted_on_paper(
     line = fitting.left_out or "sending the new message alone"
     turns = to_summarise(material)
     if overflow == "compact" and turns:
-        first, last = turns[0].number, turns[-1].number
-        line = (
-            f"{too_long}: turns {first} to {last} would be summarised first; without that, {line}"
-        )
+        line = f"{too_long}: {span_of(turns)} would be summarised first; without that, {line}"
     return fitting, (line,)
+
+
+def span_of(turns: Sequence[Turn]) -> str:
+    """For example ``turn 3`` or ``turns 1 to 12``."""
+    first, last = turns[0].number, turns[-1].number
+    return f"turn {last}" if first == last else f"turns {first} to {last}"
 
 
 def _reserve(window: int, options: Mapping[str, JSON]) -> int:
@@ -304,8 +307,7 @@ class Fitting:
         self.composition = self._material.fitting(limit)
 
     async def _summarise(self, turns: list[Turn]) -> None:
-        first, last = turns[0].number, turns[-1].number
-        span = f"turn {last}" if first == last else f"turns {first} to {last}"
+        span = span_of(turns)
         self._tell(Notice(f"summarising {span} …", passing=True))
         before = self._material.summary
         aside = await written(

@@ -22,6 +22,7 @@ from dexto_magic.jupyter.parsing import parsed
 from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.progress import shown_progress
+from dexto_magic.rendering.views import Said
 from dexto_magic.verb_arguments import (
     AT,
     EVERY_SESSION,
@@ -68,10 +69,14 @@ def redo(bench: Workbench, rest: str) -> TurnChange:
     return bench.agent.redo(required_session(bench, "redo").id)
 
 
-def forget(bench: Workbench, rest: str) -> Removal:
+def forget(bench: Workbench, rest: str) -> Removal | Said:
     """Takes a turn of the current session away for good."""
     arguments = parsed("forget", rest, TURN, YES)
     name = required_session(bench, "forget").id
+    line = bench.agent.get_transcript(name, everything=True).line
+    if line is not None and arguments.turn in line.gone:
+        # Not an error in a cell: running a notebook again must not stop at what is done already.
+        return Said((f"turn {arguments.turn} of {name!r} was forgotten before",))
     confirm(bench, name, "forget", yes=arguments.yes, turn=arguments.turn)
     return bench.agent.forget_turn(name, arguments.turn)
 

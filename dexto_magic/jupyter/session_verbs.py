@@ -64,9 +64,9 @@ def sessions(bench: Workbench, rest: str) -> SessionTable:
 
 def fork(bench: Workbench, rest: str) -> Forked:
     """Goes on from a session, or from a turn of it, in a new one."""
-    names = Argument(("names",), {"metavar": "NAME", "nargs": "+", "help": "[NAME] NEW"})
+    names = Argument(("names",), {"metavar": "NAME", "nargs": "*", "help": "[NAME] NEW"})
     arguments = parsed("fork", rest, names, UP_TO)
-    if len(arguments.names) > 2:  # noqa: PLR2004  # what it comes from, and what it makes
+    if len(arguments.names) not in (1, 2):  # what it comes from, and what it makes
         raise UsageError("`%dexto fork [NAME] NEW [--at TURN]`: a name with spaces takes quotes")
     *given, new = arguments.names
     name = name_or_current(bench, given[0] if given else None, "fork", more=" NEW")

@@ -60,15 +60,12 @@ def _sent(report: ContextReport) -> str:
         return whole if report.turns else "no turns yet"
     rest = ""
     if report.summarised is not None:
-        rest = f" and a summary of turns 1 to {plain.number(report.summarised)}"
+        rest = f" and a {plain.summary_of(report.summarised)}"
     return f"the last {plain.number(report.sent)} of {whole}{rest}"
 
 
 def _summary_label(report: ContextReport) -> str:
-    through = (
-        "" if report.summarised is None else f" of turns 1 to {plain.number(report.summarised)}"
-    )
-    return f"summary{through}"
+    return "summary" if report.summarised is None else plain.summary_of(report.summarised)
 
 
 def _tokens(number: int | None, otherwise: str = "") -> str:

@@ -157,11 +157,16 @@ def forgotten_line(number: int) -> str:
     return f"turn {number} was forgotten"
 
 
+def summary_of(turn: int) -> str:
+    """What to call a summary of all turns up to one."""
+    return "summary of turn 1" if turn == 1 else f"summary of turns 1 to {number(turn)}"
+
+
 def aside_line(aside: Aside) -> str:
     """What a model was asked about the conversation, who wrote it, and for how many tokens."""
     what: str = aside.kind
     if aside.kind == "summary":
-        what = "summary of turn 1" if aside.turn == 1 else f"summary of turns 1 to {aside.turn}"
+        what = summary_of(aside.turn)
     by = f" by {one_line(aside.model)}" if aside.model else ""
     counted = f", {tokens(aside.usage)}" if aside.usage else ""
     written = f": {one_line(aside.content)}" if aside.kind == "title" else ""
