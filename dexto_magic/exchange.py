@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import MAX_ID_LENGTH, Session, Transcript
 from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.errors import FormatError, SessionExistsError, SessionNotFoundError
@@ -171,14 +172,25 @@ def _taken_in(agent: DextoAgent, loaded: Loaded) -> Session | None:
 
 
 def _holds(agent: DextoAgent, there: Session, transcript: Transcript) -> bool:
-    """Whether all messages of a transcript are in a session, as after an export of its own."""
-    ids = {message.id for message in (*transcript.messages, *transcript.others)}
-    if len(ids) > there.message_count and not transcript.others:
-        return False
-    if not ids:
+    """Whether a session holds all of a transcript, as after an export of its own.
+
+    By the ids of messages, or, as not every format has those, by what it begins with.
+    """
+    coming = transcript.messages
+    if not coming:
         return there.message_count == 0 and there.created_at == transcript.session.created_at
+    if len(coming) > there.message_count and not transcript.others:
+        return False
     whole = agent.get_transcript(there.id, everything=True)
-    return ids <= {message.id for message in (*whole.messages, *whole.others)}
+    ids = {message.id for message in (*whole.messages, *whole.others)}
+    if ids.issuperset(message.id for message in (*coming, *transcript.others)):
+        return True
+    first = whole.messages[: len(coming)]
+    return not transcript.others and [_said(m) for m in first] == [_said(m) for m in coming]
+
+
+def _said(message: Message) -> tuple[str, str]:
+    return message.role, message.content
 
 
 def _names(name: str) -> Iterator[str]:

@@ -100,6 +100,16 @@ def test_an_export_is_known_in_its_own_store(agent, tmp_path):
     assert everything(agent) == before
 
 
+@pytest.mark.parametrize("suffix", [".ipynb", ".json"])
+def test_a_file_without_ids_is_known_by_what_it_begins_with(agent, tmp_path, suffix):
+    agent.create_session("eda")
+    agent.generate("My name is Sarah.", "eda")
+    export_sessions(agent, tmp_path / f"eda{suffix}", ["eda"])
+    agent.generate("And it goes on.", "eda")
+    again = import_sessions(agent, tmp_path / f"eda{suffix}")
+    assert (again.sessions, again.already) == ((), 1)
+
+
 def test_a_name_that_another_session_has_is_given_a_number(agent, other, tmp_path):
     talked(agent)
     other.create_session("eda")

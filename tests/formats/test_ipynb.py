@@ -17,7 +17,7 @@ from dexto_magic.formats import ipynb
 from dexto_magic.formats.cells import asked_in, source_of
 from dexto_magic.jupyter.display import _metadata
 from dexto_magic.jupyter.magics import DextoMagics
-from dexto_magic.jupyter.verbs import parse
+from dexto_magic.jupyter.parsing import parse
 from dexto_magic.rendering.markdown import encodable
 from tests.formats.conftest import NOW
 from tests.support.hostile import HOSTILE
