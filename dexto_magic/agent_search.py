@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from dexto_magic.arguments import cursor_or_none, natural_limit, text_or_none
+from dexto_magic.arguments import natural_limit, text_or_none
 from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.messages import Role
 from dexto_magic.conversation.session import Removal
@@ -60,7 +60,7 @@ class SearchMethods:
             since=since,
             until=until,
             limit=natural_limit(limit),
-            cursor=cursor_or_none(cursor),
+            cursor=cursor,
         )
 
     async def _rid(self, removal: Removal) -> Removal:

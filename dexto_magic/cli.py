@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TypedDict
 
 from dexto_magic import commands
 from dexto_magic.blocking_stream import BlockingReplyStream
@@ -22,6 +23,7 @@ from dexto_magic.exchange import import_sessions
 from dexto_magic.llm.protocol import Notice, TextDelta
 from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.progress import shown_progress
+from dexto_magic.rendering.finding import search_text
 from dexto_magic.rendering.plain import mark, printable, reply_line
 from dexto_magic.rendering.views import as_text
 from dexto_magic.settings import folder, wants_color
@@ -53,6 +55,11 @@ from dexto_magic.verb_arguments import (
     query_of,
     session_name,
 )
+
+
+class _Looks(TypedDict):
+    width: int
+    color: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,18 +145,18 @@ def _history(parsed: argparse.Namespace) -> int:
 def _search(parsed: argparse.Namespace) -> int:
     """Find words in all sessions, with the command that shows each hit in place."""
     with _agent(parsed) as agent:
-        return _show(
-            commands.search(
-                agent,
-                query_of(parsed.words),
-                session_id=parsed.session,
-                role=parsed.role,
-                since=parsed.since,
-                until=parsed.until,
-                limit=parsed.number,
-                page=parsed.page,
-            )
+        found = commands.search(
+            agent,
+            query_of(parsed.words),
+            session_id=parsed.session,
+            role=parsed.role,
+            since=parsed.since,
+            until=parsed.until,
+            limit=parsed.number,
+            page=parsed.page,
         )
+        print(search_text(found, **_terminal(), command="dexto-magic"), end="", flush=True)
+        return 0
 
 
 def _export(parsed: argparse.Namespace) -> int:
@@ -337,10 +344,13 @@ def _confirmed(
 
 
 def _show(value: object) -> int:
-    width = shutil.get_terminal_size().columns
-    color = sys.stdout.isatty() and wants_color()
-    print(as_text(value, width=width, color=color), end="", flush=True)
+    print(as_text(value, **_terminal()), end="", flush=True)
     return 0
+
+
+def _terminal() -> _Looks:
+    color = sys.stdout.isatty() and wants_color()
+    return {"width": shutil.get_terminal_size().columns, "color": color}
 
 
 def _follow(stream: BlockingReplyStream) -> int:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from dexto_magic.conversation.context import ContextReport, PromptPreview
+from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript, TurnChange
 from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.conversation.usage import UsageReport
 from dexto_magic.rendering import html, markup, plain, preview
 from dexto_magic.rendering.context import context_html, context_text
+from dexto_magic.rendering.finding import search_html, search_text
 from dexto_magic.rendering.markdown import to_html
 from dexto_magic.rendering.usage import usage_html, usage_text
 
@@ -249,6 +251,16 @@ def _(value: Renamed) -> str:
 def _renamed(value: Renamed) -> str:
     already = "" if value.made else " already"
     return f"{value.old!r} is called {value.session.id!r} now{already}"
+
+
+@as_text.register
+def _(value: SearchPage, *, width: int = 80, color: bool = False) -> str:
+    return search_text(value, width=width, color=color)
+
+
+@as_html.register
+def _(value: SearchPage) -> str:
+    return search_html(value)
 
 
 @as_text.register

@@ -1,0 +1,85 @@
+"""What a search found: each place with the words around it, and the line that shows it in place."""
+
+from __future__ import annotations
+
+import shlex
+
+from dexto_magic.conversation.finding import SearchHit, SearchPage
+from dexto_magic.rendering import markup, plain
+
+MAGIC = "%dexto"
+"""What a line to be typed begins with, in a cell."""
+
+
+def search_text(
+    page: SearchPage, *, width: int = 80, color: bool = False, command: str = MAGIC
+) -> str:
+    """Hits for a terminal.
+
+    Args:
+        page: The hits.
+        width: Columns of the terminal.
+        color: Whether hits are set off by bold type, rather than by «».
+        command: What a line to be typed begins with.
+    """
+    bold, dim = ("\x1b[1m{}\x1b[0m", "\x1b[2m{}\x1b[0m") if color else ("«{}»", "{}")
+    lines = [_heading(page)]
+    for hit in page:
+        snippet = "".join(
+            bold.format(plain.printable(text)) if is_hit else plain.printable(text)
+            for text, is_hit in hit.snippet
+        )
+        head = plain.clipped(_place(hit), width)
+        lines += ["", dim.format(head), f"  {snippet}", dim.format(f"  {_shown_by(hit, command)}")]
+    return "\n".join([*lines, *_remarks(page, spaced=True)]) + "\n"
+
+
+def search_html(page: SearchPage) -> str:
+    """Hits for a page."""
+    parts = [markup.sentence(_heading(page))]
+    for hit in page:
+        snippet = "".join(
+            f"<mark>{markup.inline(text)}</mark>" if is_hit else markup.inline(text)
+            for text, is_hit in hit.snippet
+        )
+        typed = f"<code>{markup.inline(_shown_by(hit, MAGIC))}</code>"
+        parts += [
+            '<div class="dexto-turn">',
+            markup.head(_place(hit)),
+            f"<div>{snippet}</div>",
+            markup.dim(typed),
+            "</div>",
+        ]
+    return markup.root([*parts, *map(markup.sentence, _remarks(page, spaced=False))])
+
+
+def _heading(page: SearchPage) -> str:
+    if not page.hits:
+        return f"Nothing found for {page.query!r}."
+    more = ", and there are more" if page.cursor else ""
+    return f"{plain.count(len(page), 'hit')} for {page.query!r}{more}"
+
+
+def _place(hit: SearchHit) -> str:
+    speaker = {"user": "you", "assistant": "reply", "tool": "tool", None: "name or title"}
+    return plain.joined(
+        plain.one_line(hit.session_id),
+        None if hit.turn is None else f"turn {hit.turn}",
+        speaker[hit.role],
+        plain.moment(hit.created_at),
+        plain.one_line(hit.notebook or ""),
+    )
+
+
+def _shown_by(hit: SearchHit, command: str) -> str:
+    at = "" if hit.turn is None else f" --at {hit.turn}"
+    return plain.one_line(f"{command} history {shlex.quote(hit.session_id)}{at}")
+
+
+def _remarks(page: SearchPage, *, spaced: bool) -> list[str]:
+    remarks = ["The next ones: add `--page 2`, or the number of the page after this one."]
+    lines = remarks if page.cursor else []
+    if page.unread:
+        names = ", ".join(map(repr, page.unread))
+        lines = [*lines, f"Not searched, as the store cannot read them: {names}."]
+    return ["", *lines] if lines and spaced else lines
