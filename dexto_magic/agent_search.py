@@ -60,7 +60,7 @@ class SearchMethods:
             since=since,
             until=until,
             limit=natural_limit(limit),
-            cursor=cursor,
+            cursor=text_or_none("cursor", cursor),
         )
 
     async def _rid(self, removal: Removal) -> Removal:

@@ -176,8 +176,8 @@ def _title(_prompt: str, messages: Sequence[ChatMessage]) -> str | None:
     if not _TITLE.match(system):
         return None
     said = next((line for line in _statements(messages) if not _TITLE.match(line)), "Nothing yet")
-    words = said.rstrip(".?!").split()
-    return " ".join(words[:_TITLE_WORDS]).capitalize()
+    words = re.split(r"[.?!](?:\s|$)", said, maxsplit=1)[0].split()
+    return _sentence(" ".join(words[:_TITLE_WORDS]))
 
 
 def _brief(line: str) -> str:

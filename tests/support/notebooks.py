@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 
 VOLATILE = {
     r"\b(sess|msg)_[a-z0-9]{12}\b": r"\1_ID",
-    r"\d{4}-\d\d-\d\d \d\d:\d\d": "DATE TIME",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?": "DATE TIME",
     r"\d{4}-\d\d-\d\d": "DATE",
     r"[\d,]+\.\d s\b": "SECONDS s",
     # IPython's own words, in a kernel that has run the notebook before.
