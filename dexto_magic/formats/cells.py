@@ -96,12 +96,15 @@ def prompt_metadata(message: Message, session_id: str) -> dict[str, Any]:
     return said
 
 
-def prompt_in(metadata: Mapping[str, Any], written: str) -> str:
-    """The prompt as it was, if the source is as it was written, else what is written there."""
+def prompt_in(metadata: Mapping[str, Any], written: str) -> str | None:
+    """The prompt as it was, if the source is as it was written, else what is written there.
+
+    ``None`` for a cell that asks nothing: one that was never filled in, or that only shows a reply.
+    """
     exact = _exactly("prompt", metadata)
     if exact is not None and _edited(encodable(exact)) == _edited(written):
         return exact
-    return written
+    return written if written.strip() else None
 
 
 def _edited(text: str) -> str:

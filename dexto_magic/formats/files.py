@@ -280,7 +280,7 @@ def _kind_of_list(path: Path) -> str | None:
 def _kind_of_object(path: Path) -> str | None:
     with opened(path) as file:
         if jsonl.is_header(file.readline()):
-            return "jsonl"
+            return jsonl.NAME
     if openai_json.is_lines(path):
         return "openai-jsonl"
     value = fields_of(whole(path))

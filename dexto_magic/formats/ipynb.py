@@ -100,7 +100,7 @@ def _cells(transcript: Transcript, place: int) -> list[Any]:
     for turn in turns_of(transcript.messages):
         first = turn.messages[0]
         asked = first if first.role == "user" else None
-        metadata = {"session": encodable(session.id), "asked": False}
+        metadata = {"session": encodable(session.id)}
         cells.append(
             v4.new_code_cell(
                 source_of(session.id, asked.content if asked else ""),
@@ -172,8 +172,7 @@ def load(path: Path, *, now: datetime) -> Iterator[Loaded | Broken]:
         try:
             identity = identity_of_messages(NAME, said)
         except ValueError as error:
-            number = min((turn.cell for turn in draft.turns), default=1)
-            yield Broken(number=number, reason=f"session {name!r}: {error}")
+            yield Broken(number=draft.turns[0].cell, reason=f"session {name!r}: {error}")
             continue
         transcript = told(said, name=name, now=now, title=draft.title, system=draft.system)
         yield Loaded(transcript=transcript, identity=identity)
@@ -217,35 +216,46 @@ def _take(
     cell: Mapping[str, Any], number: int, drafts: dict[str | None, _Draft], now: datetime
 ) -> str | None:
     """Adds what a cell says to its session, or says why it cannot be read."""
-    ours = fields_of(fields_of(cell.get("metadata")).get(KEY))
-    if cell.get("cell_type") == "markdown" and text_in(ours.get("session")):
+    kind, ours = cell.get("cell_type"), fields_of(fields_of(cell.get("metadata")).get(KEY))
+    if kind == "code":
+        source = joined(cell.get("source"))
+        asked = None if source is None else asked_in(source)
+        if asked is not None:
+            _take_turn(cell, ours, asked, number, drafts, now)
+        return "it has no source" if source is None else None
+    if kind == "markdown" and text_in(ours.get("session")):
         draft = drafts.setdefault(ours["session"], _Draft())
         draft.title = one_line(ours.get("title")) if ours.get("own_title") is True else None
         draft.system = text_or_none(ours.get("system"))
-    if cell.get("cell_type") != "code":
-        return None if text_in(cell.get("cell_type")) else "it is no cell of any kind"
-    source = joined(cell.get("source"))
-    asked = None if source is None else asked_in(source)
-    if asked is None:
-        return "it has no source" if source is None else None
-    name, prompt = asked
+    return None if text_in(kind) else "it is no cell of any kind"
+
+
+def _take_turn(  # noqa: PLR0917  # all that is known of the cell
+    cell: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    asked: tuple[str | None, str],
+    number: int,
+    drafts: dict[str | None, _Draft],
+    now: datetime,
+) -> None:
+    """Adds what a cell asked, and what its outputs answer."""
+    name, written = asked
     outputs = [
         output for output in map(fields_of, items_of(cell.get("outputs"))) if _is_ours(output)
     ]
-    told_by = [fields_of(fields_of(output["metadata"])[KEY]) for output in outputs]
-    session_id = next((text_in(known.get("session")) for known in told_by), None) or name
-    if name is None and session_id is None:
+    known = [output["metadata"][KEY] for output in outputs]
+    session_id = next((text_in(said.get("session")) for said in known), None) or name
+    if session_id is None:
         session_id = text_or_none(ours.get("session"))
     draft = drafts.setdefault(session_id, _Draft())
     draft.is_own |= name is None
-    prompt = prompt_in(ours, prompt)
-    messages = [user_message(ours, prompt, now)] if prompt or ours.get("asked") is not False else []
-    replies = (reply_in(output, now) for output in outputs)
-    messages += [reply for reply in replies if reply is not None]
-    turns = (count_in(known.get("turn")) for known in [*told_by, ours])
+    prompt = prompt_in(ours, written)
+    messages = [] if prompt is None else [user_message(ours, prompt, now)]
+    messages += filter(None, (reply_in(output, now) for output in outputs))
+    turns = (count_in(said.get("turn")) for said in (*known, ours))
     turn = next((count for count in turns if count is not None), None)
-    draft.turns.append(_CellTurn(number, turn, messages))
-    return None
+    if messages:
+        draft.turns.append(_CellTurn(number, turn, messages))
 
 
 def _is_ours(output: Mapping[str, Any]) -> bool:
@@ -259,4 +269,5 @@ def _named(drafts: dict[str | None, _Draft], own_name: str) -> Iterator[tuple[st
     if None in drafts and len(own) == 1:
         drafts[own[0]].turns += drafts.pop(None).turns
     for name, draft in drafts.items():
-        yield session_name(name, own_name), draft
+        if draft.turns:
+            yield session_name(name, own_name), draft

@@ -30,7 +30,9 @@ from dexto_magic.errors import FormatError, InvalidSessionIdError
 from dexto_magic.formats.checked import checked
 from dexto_magic.formats.records import MAX_TURN, Broken, Loaded, opened, session_name
 
-NAME = "dexto-magic"
+NAME = "jsonl"
+
+FORMAT = "dexto-magic"
 """What the first line says that the file is."""
 
 VERSION = 1
@@ -44,7 +46,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def dump(transcripts: Iterable[Transcript], file: BinaryIO) -> int:
     """Writes conversations whole, and says how many; no more than one is held at a time."""
-    header: dict[str, Any] = {"kind": "header", "format": NAME, "version": VERSION}
+    header: dict[str, Any] = {"kind": "header", "format": FORMAT, "version": VERSION}
     if isinstance(transcripts, Sized):
         header["sessions"] = len(transcripts)
     file.write(_line(header))
@@ -148,7 +150,7 @@ def total(path: Path) -> int | None:
 def is_header(line: bytes) -> bool:
     """Whether a line is the first of such a file, of whatever version."""
     row, _ = _row(line)
-    return row.get("kind") == "header" and row.get("format") == NAME
+    return row.get("kind") == "header" and row.get("format") == FORMAT
 
 
 def _header(line: bytes, path: Path) -> dict[str, Any]:

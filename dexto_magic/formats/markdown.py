@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from dexto_magic.conversation.messages import Attachment, Message, Turn, turns_of
@@ -63,7 +64,8 @@ def _facts(transcript: Transcript) -> Iterator[tuple[str, str]]:
     if session.forked_from is not None:
         yield "Forked from", _origin(session)
     if session.notebooks:
-        yield "Notebooks", ", ".join(map(code, session.notebooks))
+        # Not where they are: such a file is made to be given away.
+        yield "Notebooks", ", ".join(code(PurePath(path).name) for path in session.notebooks)
     if transcript.others:
         yield "Not shown", f"{plain.count(len(transcript.others), 'message')} of earlier versions"
 

@@ -1,6 +1,6 @@
 """What tests of formats share: a time of import, and a way to read what is in a file."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 import pytest
 
@@ -9,8 +9,7 @@ from dexto_magic.conversation.session import valid_session_id
 from dexto_magic.formats import files
 from dexto_magic.formats.checked import checked
 from dexto_magic.formats.records import Broken, Loaded
-
-NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+from tests.support.transcripts import NOW
 
 
 @pytest.fixture

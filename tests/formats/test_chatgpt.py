@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dexto_magic.conversation.messages import Attachment, ToolCall
 from dexto_magic.formats import chatgpt
-from tests.formats.conftest import NOW
 from tests.support.chatgpt import BEGAN, conversation, said
+from tests.support.transcripts import NOW
 
 START = datetime.fromtimestamp(BEGAN, UTC)
 

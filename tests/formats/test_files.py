@@ -9,14 +9,16 @@ import sys
 from itertools import islice
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dexto_magic.errors import FormatError
 from dexto_magic.formats import files
 from dexto_magic.formats.files import FORMATS
-from dexto_magic.formats.records import Loaded
-from tests.formats.conftest import NOW
+from dexto_magic.formats.records import Broken, Loaded
 from tests.support.chatgpt import conversation, said
 from tests.support.llm_databases import RESPONSES, make, response
+from tests.support.transcripts import NOW
 from tests.support.views import message, transcript
 
 VALUE = transcript(message("user", "Hi."), message("assistant", "Hello."))
@@ -240,6 +242,43 @@ def test_reading_can_be_given_up(tmp_path):
     records = files.read(path, now=NOW).records
     assert len(list(islice(records, 2))) == 2
     records.close()
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """A good file of each format that can be read."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name in BOTH:
+        files.write(
+            [VALUE, VALUE] if name == "openai-jsonl" else [VALUE], folder / name, format=name
+        )
+    (folder / "chatgpt").write_text(json.dumps([CHATGPT, CHATGPT]))
+    make(folder / "llm", RESPONSES, responses=response(1, "Hi.", "Hello."))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.load])
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(data=st.data())
+def test_no_damage_is_more_than_a_format_error_or_a_broken_record(
+    tmp_path_factory, examples, name, data
+):
+    content = bytearray(examples[name])
+    for _ in range(data.draw(st.integers(min_value=1, max_value=4))):
+        at = data.draw(st.integers(min_value=0, max_value=len(content)))
+        long = data.draw(st.sampled_from([0, 1, 9, len(content)]))
+        some = st.sampled_from(
+            [b"", b"null", b"[", b"}", b'"', b",", b"7", b"\\ud800", b"\xff\x00"]
+        )
+        content[at : at + long] = data.draw(some)
+    path = tmp_path_factory.mktemp("damaged") / "file"
+    path.write_bytes(bytes(content))
+    for format_name in (None, name):
+        try:
+            records = list(files.read(path, now=NOW, format=format_name).records)
+        except FormatError:
+            continue
+        assert all(isinstance(record, Loaded | Broken) for record in records)
 
 
 def test_every_format_is_described_in_the_table():

@@ -19,11 +19,10 @@ from dexto_magic.jupyter.display import _metadata
 from dexto_magic.jupyter.magics import DextoMagics
 from dexto_magic.jupyter.parsing import parse
 from dexto_magic.rendering.markdown import encodable
-from tests.formats.conftest import NOW
 from tests.support.hostile import HOSTILE
 from tests.support.html_safety import assert_inert
 from tests.support.notebooks import FOLDER
-from tests.support.transcripts import NASTY, conversations, names, texts
+from tests.support.transcripts import NASTY, NOW, conversations, names, texts
 from tests.support.views import USAGE, attachment, message, reply, transcript, transcript_of
 
 
@@ -280,6 +279,8 @@ def test_cells_of_a_notebook_are_conversations(read, now):
             cell("%%dexto eda\nSecond?", stream, live("2", turn=2), killed),
             cell("%%dexto eda\nKilled?", killed),
             cell("%%dexto\nNever run?"),
+            cell("%%dexto eda\n"),
+            cell("%%dexto eda"),
             cell('%%dexto "open quote\nNot closed?'),
         ),
         name="Work.ipynb",
@@ -341,6 +342,7 @@ def test_the_output_says_which_session_it_was(read):
 def test_a_notebook_without_conversations_has_none(read):
     assert read(book(cell("1 + 1")), name="a.ipynb") == ([], [])
     assert read(book(), name="a.ipynb") == ([], [])
+    assert read(dumped(transcript()), name="a.ipynb") == ([], [])
 
 
 def test_the_quickstart_of_this_project_can_be_imported(read):
@@ -376,7 +378,7 @@ junk = st.recursive(
 known = (
     *("session", "turn", "model", "usage", "id", "role", "provider", "options", "created_at"),
     *("duration", "status", "reason", "reasoning", "tool_calls", "attachments", "content"),
-    *("content_base64", "prompt", "prompt_base64", "title", "system", "asked"),
+    *("content_base64", "prompt", "prompt_base64", "title", "system", "own_title"),
 )
 
 

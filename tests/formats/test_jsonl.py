@@ -87,7 +87,7 @@ def test_a_conversation_is_the_same_wherever_its_file_is_and_another_once_it_gre
     (first,) = loaded(dumped(value))
     _, second = loaded(dumped(transcript(message("user", "x"), name="other"), value))
     assert first.identity == second.identity
-    assert first.identity.startswith("dexto-magic:")
+    assert first.identity.startswith("jsonl:")
     grown = replace(value, messages=(*value.messages, message("user", "And?", turn=2)))
     (later,) = loaded(dumped(grown))
     assert later.identity != first.identity

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from dexto_magic.conversation.messages import Attachment, ToolCall, Usage
 from dexto_magic.errors import FormatError
 from dexto_magic.formats import llm_logs
-from tests.formats.conftest import NOW
 from tests.support.llm_databases import (
     FIRST_RESPONSES,
     OLDEST,
@@ -24,6 +23,7 @@ from tests.support.llm_databases import (
     make,
     response,
 )
+from tests.support.transcripts import NOW
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PIXEL = b"\x89PNG\r\n\x1a\n..."

@@ -62,7 +62,7 @@ def test_a_document_says_what_a_citation_of_a_reply_needs():
             system="Be brief.",
             forked_from="first try",
             forked_at=3,
-            notebooks=("a.ipynb",),
+            notebooks=("/home/sarah/a.ipynb",),
         )
     )
     assert headings(text) == [

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from dexto_magic.conversation.messages import Attachment, ToolCall
 from dexto_magic.errors import FormatError
 from dexto_magic.formats import openai_json
-from tests.formats.conftest import NOW
-from tests.support.transcripts import conversations
+from tests.support.transcripts import NOW, conversations
 from tests.support.views import message, transcript
 
 PIXEL = b"\x89PNG\r\n\x1a\n..."

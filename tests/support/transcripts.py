@@ -26,6 +26,9 @@ from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.formats.records import session_name
 from tests.support.hostile import HOSTILE
 
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+"""The time at which tests import."""
+
 NASTY = (
     "",
     "\n",
