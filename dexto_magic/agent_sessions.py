@@ -213,7 +213,9 @@ class SessionMethods:
         """
         name = valid_session_id(new_id)
         session = await self._membership.session(session_id)
-        return await self._membership.store().rename(session.id, name)
+        renamed = await self._membership.store().rename(session.id, name)
+        self._host.renamed(session.id, name)
+        return renamed
 
     async def get_attachment(self, session_id: str, digest: str) -> bytes | None:
         """The bytes of an attachment by its digest, or ``None`` if they are not kept.
