@@ -215,7 +215,9 @@ class SessionMethods(SearchMethods):
         """
         name = valid_session_id(new_id)
         session = await self._membership.session(session_id)
-        return await self._membership.store().rename(session.id, name)
+        renamed = await self._membership.store().rename(session.id, name)
+        self._host.renamed(session.id, name)
+        return renamed
 
     async def restore_session(
         self, transcript: Transcript, *, source: str | None = None

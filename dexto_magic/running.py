@@ -29,6 +29,7 @@ from dexto_magic.errors import (
     ModelUnavailableError,
     SessionBusyError,
     SessionError,
+    SessionNotFoundError,
     StoreError,
 )
 from dexto_magic.fitting import Experience, Fitting, material_of
@@ -85,6 +86,12 @@ class TurnHost:
         for run in runs:
             run.stop(reason)
         return runs
+
+    def renamed(self, before: str, after: str) -> None:
+        """Takes note of a session's other name, lest its turns be taken for those of a new one."""
+        for run in self.runs:
+            if run.prompt.session_id == before:
+                run.prompt = replace(run.prompt, session_id=after)
 
 
 class _StoppedError(Exception):
@@ -208,14 +215,19 @@ class TurnRun:
             self._step_task = None
 
     async def _claim(self, owner: Owner) -> Claim:
-        prompt, store = self.prompt, self._host.store
-        deadline = time.monotonic() + prompt.wait
+        store = self._host.store
+        deadline = time.monotonic() + self.prompt.wait
         waiting = False
         while True:
-            message, revises = await self._step(self._message)
+            prompt = self.prompt
             try:
+                message, revises = await self._step(self._message)
                 claim = partial(store.claim, prompt.session_id, message, owner, revises=revises)
                 return await self._step(claim)
+            except SessionNotFoundError:
+                if prompt is self.prompt:
+                    raise
+                continue  # it was renamed just now
             except SessionBusyError as error:
                 if time.monotonic() >= deadline:
                     raise
