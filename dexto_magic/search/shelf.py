@@ -314,5 +314,8 @@ def _translated() -> Iterator[None]:
         yield
     except MISTAKES:
         raise
+    except (MemoryError, UnicodeDecodeError) as error:
+        # Lengths that are damaged, and names: SQLite asks for as much, and quotes them.
+        raise Damaged(repr(error)) from error
     except (sqlite3.Error, OSError) as error:
         raise told(error) from error
