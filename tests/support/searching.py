@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from dexto_magic.conversation.history import automatic_title
 from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.search.index import SearchIndex
 from dexto_magic.stores.disk import DiskStore
@@ -58,7 +59,8 @@ class Place:
             for turn, prompt in enumerate(texts, start=1)
             for make, text in ((user, prompt), (assistant, "Fine."))
         ]
-        session = Session(id=session_id, title=None, created_at=NOON, updated_at=self.clock())
+        title = automatic_title(texts[0])
+        session = Session(id=session_id, title=title, created_at=NOON, updated_at=self.clock())
         await self.store.restore(Transcript(session=session, messages=tuple(messages)))
 
     def message(self, make, text):
