@@ -17,7 +17,7 @@ from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import Session
 from dexto_magic.search.folding import tokens
-from dexto_magic.search.schema import dumped, line_of, microseconds, raw, text_of
+from dexto_magic.search.schema import dumped, line_of, microseconds, number_of, raw, text_of
 from dexto_magic.search.shift import shift
 from dexto_magic.stores.protocol import Change, Rows
 
@@ -78,7 +78,7 @@ class Catalogue:
     def number(self, generation: str) -> int | None:
         """The last change heard of; ``None`` if the index is of another generation, or of none."""
         found = self._sql("SELECT number FROM state WHERE generation = ?", (generation,)).fetchall()
-        return int(found[0][0]) if found else None
+        return number_of(found[0][0]) if found else None
 
     def begin(self, generation: str) -> int | None:
         """The same, of an index that is of no generation yet: it is of this one from now on."""
@@ -87,7 +87,7 @@ class Catalogue:
 
     def owed(self) -> int:
         """How often something was removed for good since the last purge."""
-        return sum(owed for (owed,) in self._sql("SELECT owed FROM state").fetchall())
+        return sum(number_of(owed) for (owed,) in self._sql("SELECT owed FROM state").fetchall())
 
     def purged(self, owed: int) -> None:
         """No purge is owed any more, unless more was removed meanwhile."""
@@ -138,13 +138,13 @@ class Catalogue:
         )
         return [
             Known(
-                key=key,
+                key=number_of(key),
                 sid=sid,
                 name=text_of(name),
-                noted=noted,
-                epoch=epoch,
+                noted=number_of(noted),
+                epoch=number_of(epoch),
                 line=line_of(line),
-                rows=rows,
+                rows=number_of(rows),
             )
             for key, sid, name, noted, epoch, line, rows in found.fetchall()
         ]
@@ -199,8 +199,7 @@ class Catalogue:
         ).fetchall()
         if not found:
             return None
-        ((epoch, kept, count),) = found
-        line = line_of(kept)
+        epoch, line, count = number_of(found[0][0]), line_of(found[0][1]), number_of(found[0][2])
         if rows is not None and epoch == rows.epoch:
             # It reaches back to what was read, and begins where that was, or with what it brings.
             is_next = rows.start <= count and line in (known.line, rows.line)

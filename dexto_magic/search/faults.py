@@ -41,6 +41,10 @@ class Busy(Exception):  # noqa: N818  # likewise
     """Somebody else is at it: to be tried again."""
 
 
+class Moved(Exception):  # noqa: N818  # likewise
+    """Its file is no longer the one in place: what was begun with it is to be begun again."""
+
+
 class Unavailable(Exception):  # noqa: N818  # likewise
     """It cannot be used as things are, and making it anew would not help."""
 

@@ -52,7 +52,7 @@ async def catch_up(
         indexed: Whether to leave out sessions of which nothing is in the index.
     """
     generation = await store.generation()
-    number = await run(lambda: shelf.number(generation))
+    number = await run(lambda: shelf.begin(generation))
     while changes := await store.changes(number, limit=_CHANGES):
         note = partial(Catalogue.note, changes=changes)
         await run(partial(shelf.write, note))

@@ -16,7 +16,7 @@ from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.messages import Role
 from dexto_magic.errors import SettingsError, StoreError
 from dexto_magic.search.desk import Desk
-from dexto_magic.search.faults import Damaged, Locked, Unavailable, unusable
+from dexto_magic.search.faults import Damaged, Locked, Moved, Unavailable, unusable
 from dexto_magic.search.following import catch_up
 from dexto_magic.search.lookup import Wanted, look_up
 from dexto_magic.search.query import parse
@@ -25,8 +25,8 @@ from dexto_magic.stores.protocol import Store
 
 T = TypeVar("T")
 
-_ATTEMPTS = 4
-"""How often an index is begun anew for one answer: the file, the file again, memory."""
+_ATTEMPTS = 10
+"""How often an index is begun anew for one answer, mostly because others do so, too."""
 
 
 class SearchIndex:
@@ -102,7 +102,12 @@ class SearchIndex:
         async def answer(desk: Desk, shelf: Shelf) -> SearchPage:
             unread = await catch_up(self._store, shelf, desk.run)
             hits, following = await desk.run(lambda: look_up(shelf, wanted))
-            await _purged(desk, shelf)
+            try:
+                await desk.run(shelf.purge)
+            except (Locked, Moved):
+                pass  # it is tried again at the next search
+            except (Damaged, Unavailable):
+                await _discarded(desk, shelf)
             return SearchPage(query=query, hits=hits, cursor=following, unread=unread)
 
         return await self._answered(answer)
@@ -118,15 +123,7 @@ class SearchIndex:
         try:
             async with desk.lock:
                 for shelf in (desk.spare, desk.durable):
-                    if shelf is None or not shelf.exists():
-                        continue
-                    try:
-                        await catch_up(self._store, shelf, desk.run, indexed=True)
-                    except Locked:
-                        return False
-                    except (Damaged, Unavailable):
-                        return await _discarded(desk, shelf)
-                    if not await _purged(desk, shelf):
+                    if shelf is not None and not await self._rid(desk, shelf):
                         return False
                 return True
         except StoreError:
@@ -158,6 +155,8 @@ class SearchIndex:
                 shelf = desk.shelf(self._clock())
                 try:
                     answer = await work(desk, shelf)
+                except Moved as error:
+                    fault = error
                 except (Damaged, Unavailable) as error:
                     fault = error
                     is_new = isinstance(error, Damaged) and await _discarded(desk, shelf)
@@ -169,18 +168,24 @@ class SearchIndex:
         assert fault is not None
         raise unusable(fault) from fault
 
+    async def _rid(self, desk: Desk, shelf: Shelf) -> bool:
+        """Rids an index of what is no longer in the store; whether that is done."""
+        for _ in range(_ATTEMPTS):
+            if not shelf.exists():
+                return True
+            try:
+                await catch_up(self._store, shelf, desk.run, indexed=True)
+                return await desk.run(shelf.purge)
+            except Moved:
+                continue
+            except Locked:
+                return False
+            except (Damaged, Unavailable):
+                return await _discarded(desk, shelf)
+        return False
+
 
 _PARENTS: list[Desk] = []
-
-
-async def _purged(desk: Desk, shelf: Shelf) -> bool:
-    """Rids an index of what was taken out of it; whether that is done."""
-    try:
-        return await desk.run(shelf.purge)
-    except Locked:
-        return False
-    except (Damaged, Unavailable):
-        return await _discarded(desk, shelf)
 
 
 async def _discarded(desk: Desk, shelf: Shelf) -> bool:

@@ -16,8 +16,9 @@ from typing import Any
 from dexto_magic.conversation.finding import SearchHit
 from dexto_magic.conversation.session import not_found
 from dexto_magic.errors import SettingsError
+from dexto_magic.search.faults import Damaged
 from dexto_magic.search.query import Term, expression
-from dexto_magic.search.schema import microseconds, moment_of, raw, text_of
+from dexto_magic.search.schema import microseconds, moment_of, number_of, raw, text_of
 from dexto_magic.search.shelf import Shelf
 from dexto_magic.search.snippets import snippet
 
@@ -111,19 +112,21 @@ def _rows(
     values |= {"words": expression(wanted.terms), "limit": wanted.limit + 1}
     found = connection.execute(statement, values).fetchall()
     shown = found[: wanted.limit]
-    rows = [connection.execute(_SHOW, (entry,)).fetchone() for entry, *_ in shown]
+    rows = [row for entry, *_ in shown for row in connection.execute(_SHOW, (entry,)).fetchall()]
+    if len(rows) != len(shown):
+        raise Damaged("words lead to texts that are not there")
     return rows, _cursor(*shown[-1][1:]) if len(found) > len(shown) else None
 
 
 def _hit(row: tuple[Any, ...], terms: tuple[Term, ...]) -> SearchHit:
     name, title, turn, version, role, message, at, text, notebook = row
-    is_message = turn > 0
+    is_message = number_of(turn) > 0
     return SearchHit(
         kind="message" if is_message else "session",
         session_id=text_of(name),
         title=None if title is None else text_of(title),
         turn=turn if is_message else None,
-        version=version if is_message else None,
+        version=number_of(version) if is_message else None,
         role=role,
         message_id=text_of(message) if is_message else None,
         created_at=moment_of(at),

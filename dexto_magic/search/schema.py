@@ -124,6 +124,17 @@ def text_of(value: object) -> str:
         raise Damaged(f"a text cannot be read: {error}") from error
 
 
+def number_of(value: object) -> int:
+    """A number as it is kept.
+
+    Raises:
+        Damaged: It is none.
+    """
+    if not isinstance(value, int):
+        raise Damaged(f"{value!r} is no number")
+    return value
+
+
 def microseconds(moment: datetime) -> int:
     """A time as it is kept; one without a time zone is in UTC."""
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - _FIRST) // _MICROSECOND
@@ -135,9 +146,8 @@ def moment_of(value: object) -> datetime:
     Raises:
         Damaged: It is no time.
     """
-    if isinstance(value, int):
-        with suppress(OverflowError):
-            return _FIRST + value * _MICROSECOND
+    with suppress(OverflowError):
+        return _FIRST + number_of(value) * _MICROSECOND
     raise Damaged(f"{value!r} is no time")
 
 

@@ -11,7 +11,6 @@ work a lock is held that a fork waits for, so nothing here waits for other proce
 
 from __future__ import annotations
 
-import functools
 import os
 import sqlite3
 import stat
@@ -23,7 +22,16 @@ from typing import TypeVar
 
 from dexto_magic.search import schema
 from dexto_magic.search.catalogue import Catalogue
-from dexto_magic.search.faults import MISTAKES, Busy, Damaged, Locked, Unavailable, foreign, told
+from dexto_magic.search.faults import (
+    MISTAKES,
+    Busy,
+    Damaged,
+    Locked,
+    Moved,
+    Unavailable,
+    foreign,
+    told,
+)
 from dexto_magic.stores.forks import new_lock
 
 T = TypeVar("T")
@@ -50,17 +58,13 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.001, 0.05
 """Seconds between attempts at what somebody else has locked."""
 
 _MOVES = 10
-"""How often the file may be replaced under one step: those who do so take turns."""
-
-
-class _Moved(Exception):  # noqa: N818  # never seen by a caller
-    """Another file is in place, or none."""
+"""How often the file may be replaced while it is opened: those who do so take turns."""
 
 
 class Shelf:
     """An index, opened when it is first used.
 
-    Every method but ``exists`` and ``close`` may raise ``Damaged``, ``Unavailable``, or
+    Every method but ``exists`` and ``close`` may raise ``Damaged``, ``Unavailable``, ``Moved``, or
     ``StoreError`` for a file in its place that is none of ours.
 
     Args:
@@ -86,18 +90,24 @@ class Shelf:
             return self._connection is not None
         return any(os.path.lexists(self._path.with_name(name)) for name in (NAME, *_SIDE_FILES))
 
-    def number(self, generation: str) -> int:
-        """The last change of the store that it heard of.
+    def begin(self, generation: str) -> int:
+        """Opens the file that is in place; the last change of the store that it heard of.
 
         Args:
             generation: The store's. An index of another one counts as damaged.
         """
-        number = self.read(lambda connection: Catalogue(connection).number(generation))
-        if number is None:
-            number = self.write(lambda catalogue: catalogue.begin(generation))
-        if number is None:
-            raise Damaged("it is of another store, or of this one before it was restored")
-        return number
+        for _ in range(_MOVES):
+            try:
+                number = self.read(lambda connection: Catalogue(connection).number(generation))
+                if number is None:
+                    number = self.write(lambda catalogue: catalogue.begin(generation))
+            except Moved:
+                self.close()
+            else:
+                if number is None:
+                    raise Damaged("it is of another store, or of this one before it was restored")
+                return number
+        raise Unavailable("its file is replaced again and again")
 
     def read(self, step: Callable[[sqlite3.Connection], T]) -> T:
         """Looks at one state of it."""
@@ -111,7 +121,7 @@ class Shelf:
             finally:
                 _end(connection)
 
-        return self._in_place(lambda: self._patiently(look))
+        return self._patiently(look)
 
     def write(self, step: Callable[[Catalogue], T]) -> T:
         """Does a step in a transaction of its own."""
@@ -120,19 +130,16 @@ class Shelf:
             self._open().execute("BEGIN IMMEDIATE")
             self._check_place()
 
-        def transact() -> T:
-            try:
-                self._patiently(begin)
-                with self._lock, _translated():
-                    result = step(Catalogue(self._open()))
-                self._patiently(lambda: self._open().execute("COMMIT"))
-            except BaseException:
-                with self._lock:
-                    _end(self._connection)
-                raise
-            return result
-
-        return self._in_place(transact)
+        try:
+            self._patiently(begin)
+            with self._lock, _translated():
+                result = step(Catalogue(self._open()))
+            self._patiently(lambda: self._open().execute("COMMIT"))
+        except BaseException:
+            with self._lock:
+                _end(self._connection)
+            raise
+        return result
 
     def purge(self) -> bool:
         """Rids the file of what was taken out of it; whether there is nothing of that any more.
@@ -147,18 +154,16 @@ class Shelf:
             self._check_place()
             self._open().execute("VACUUM")
 
-        for _ in range(_MOVES):
-            owed = self.read(lambda connection: Catalogue(connection).owed())
-            if not owed or self._path is None:
-                return True
-            if self._size() > _LARGEST:
-                self.discard()
-                return True
-            self.write(Catalogue.merge)
-            with suppress(_Moved):
-                self._patiently(copy)
-                self.write(functools.partial(Catalogue.purged, owed=owed))
-        return False
+        owed = self.read(lambda connection: Catalogue(connection).owed())
+        if not owed or self._path is None:
+            return True
+        if self._size() > _LARGEST:
+            self.discard()
+            return True
+        self.write(Catalogue.merge)
+        self._patiently(copy)
+        self.write(lambda catalogue: catalogue.purged(owed))
+        return self.read(lambda connection: Catalogue(connection).owed()) == 0
 
     def discard(self) -> None:
         """Removes the file that was opened, if it is still in place; another one is left alone.
@@ -250,7 +255,7 @@ class Shelf:
 
     def _check_place(self) -> None:
         if self._path is not None and self._file != _identity(self._path):
-            raise _Moved
+            raise Moved("another file is in place, or none")
 
     def _seize(self) -> None:
         """Locks out everybody else, whatever the file holds."""
@@ -267,15 +272,6 @@ class Shelf:
                 path.with_name(name).unlink(missing_ok=True)
 
     # -- outside of it ---------------------------------------------------------------------------
-
-    def _in_place(self, attempt: Callable[[], T]) -> T:
-        """Does something in the file that is in place."""
-        for _ in range(_MOVES):
-            try:
-                return attempt()
-            except _Moved:
-                self.close()
-        raise Unavailable("its file is replaced again and again")
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Does something as soon as nobody else keeps it from being done."""
@@ -314,5 +310,8 @@ def _translated() -> Iterator[None]:
         yield
     except MISTAKES:
         raise
+    except (MemoryError, UnicodeDecodeError) as error:
+        # Lengths that are damaged, and names: SQLite asks for as much, and quotes them.
+        raise Damaged(repr(error)) from error
     except (sqlite3.Error, OSError) as error:
         raise told(error) from error

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from dexto_magic.conversation.history import automatic_title
+from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.search.index import SearchIndex
 from dexto_magic.stores.disk import DiskStore
 from tests.support.messages import assistant, user
@@ -49,6 +51,17 @@ class Place:
         said = [self.message(assistant, reply) for reply in replies or ("Fine.",)]
         await self.store.settle(running, said)
         return running.message
+
+    async def import_turns(self, session_id, *texts):
+        """A session with a turn for each text, made in one step."""
+        messages = [
+            replace(self.message(make, text), turn=turn)
+            for turn, prompt in enumerate(texts, start=1)
+            for make, text in ((user, prompt), (assistant, "Fine."))
+        ]
+        title = automatic_title(texts[0])
+        session = Session(id=session_id, title=title, created_at=NOON, updated_at=self.clock())
+        await self.store.restore(Transcript(session=session, messages=tuple(messages)))
 
     def message(self, make, text):
         """A message of the clock's time."""
