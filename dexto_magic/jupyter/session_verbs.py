@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import replace
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError, UsageError
@@ -72,7 +73,8 @@ def fork(bench: Workbench, rest: str) -> Forked:
     name = name_or_current(bench, given[0] if given else None, "fork", more=" NEW")
     fork = commands.forked(bench.agent, name, new, turn=arguments.at)
     bench.use(fork.session.id)
-    return fork
+    bench.note_fork(name, fork.session)
+    return replace(fork, current=True)
 
 
 def rename(bench: Workbench, rest: str) -> Renamed:

@@ -234,6 +234,12 @@ class Workbench:
         self._greeted.add(session.id)
         return session, lines, session.id not in self._fresh
 
+    def note_fork(self, parent: str, fork: Session) -> None:
+        """Takes note that a session goes on from another: what is of this kernel there is here, too."""
+        self._greeted.add(fork.id)
+        if parent in self._fresh:
+            self._fresh.add(fork.id)
+
     def session_in_sight(self, name: str | None, here: Place) -> tuple[Session | None, bool]:
         """The session that a cell would go to, if it is there, and whether it would be resumed.
 

@@ -75,10 +75,12 @@ class Forked:
     Attributes:
         session: It.
         made: Whether it was made just now, rather than found.
+        current: Whether cells without a name go there now.
     """
 
     session: Session
     made: bool
+    current: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,9 @@ def _forked(value: Forked) -> str:
     session = value.session
     turns = plain.count(session.turn_count, "turn")
     origin = f"a fork of {session.forked_from!r} at turn {session.forked_at}"
-    return f"{session.id!r} is {origin}{'' if value.made else ' already'}: {turns}"
+    already = "" if value.made else " already"
+    here = "; cells without a name go there now" if value.current else ""
+    return f"{session.id!r} is {origin}{already}: {turns}{here}"
 
 
 @as_text.register
