@@ -29,6 +29,7 @@ from dexto_magic.fitting import (
 )
 from dexto_magic.keeping import watched
 from dexto_magic.llm.outgoing import request_body
+from dexto_magic.llm.protocol import Notice
 from dexto_magic.llm.provider_table import PROVIDERS
 from dexto_magic.llm.providers import LLMConfig, context_window_of, spec
 from dexto_magic.membership import Membership
@@ -141,7 +142,10 @@ class ContextMethods:
 
         Args:
             session_id: The session's name.
-            tell: Takes a line on each step, if anybody wants to know.
+            tell: Takes a line on each step as it is taken, if anybody wants to know.
+
+        Returns:
+            What is sent from now on; its lines begin with what was summarised, and what that cost.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -154,6 +158,14 @@ class ContextMethods:
         answerer = self._models.answering(session)
         store, owner = self._membership.store(), await self._membership.owner()
         hold = await store.hold(session.id, owner)
+        done: list[str] = []
+
+        def told(notice: Notice) -> None:
+            if tell is not None:
+                tell(notice.text)
+            if not notice.passing:
+                done.append(notice.text)
+
         try:
             transcript = await store.transcript(session.id, everything=True)
             fitting = Fitting(
@@ -164,7 +176,7 @@ class ContextMethods:
                 answerer=answerer,
                 options=answerer.options,
                 experience=self._host.experience,
-                tell=lambda notice: tell(notice.text) if tell else None,
+                tell=told,
             )
             if not await watched(store, hold, fitting.compact()):
                 raise SessionError(
@@ -175,7 +187,8 @@ class ContextMethods:
                 )
         finally:
             await seen_through(store.release(hold))
-        return await self.context(session_id)
+        report = await self.context(session.id)
+        return replace(report, lines=(*done, *report.lines))
 
     async def generate_title(self, session_id: str) -> Session:
         """Has the model write the session's title, from how the conversation begins.
