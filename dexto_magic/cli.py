@@ -261,7 +261,7 @@ def _context(parsed: argparse.Namespace) -> int:
 def _compact(parsed: argparse.Namespace) -> int:
     """Have the older turns of a session summarised."""
     with _asking_agent(parsed) as agent:
-        return _show(agent.compact(parsed.name, tell=functools.partial(print, flush=True)))
+        return _show(agent.compact(parsed.name, tell=_note))
 
 
 def _usage(parsed: argparse.Namespace) -> int:
@@ -353,18 +353,22 @@ def _terminal() -> _Looks:
     return {"width": shutil.get_terminal_size().columns, "color": color}
 
 
+def _note(line: str) -> None:
+    print(f"dexto-magic: {printable(line)}", file=sys.stderr)
+
+
 def _follow(stream: BlockingReplyStream) -> int:
     """Prints a reply as it arrives, and what is to be known of it to stderr."""
     for event in stream.events():
         if isinstance(event, TextDelta):
             print(printable(event.text), end="", flush=True)
         elif isinstance(event, Notice):
-            print(f"dexto-magic: {printable(event.text)}", file=sys.stderr)
+            _note(event.text)
     print(flush=True)
     ending = mark(stream.reply.message)
     if ending:
-        print(f"dexto-magic: {ending}", file=sys.stderr)
-    print(f"dexto-magic: {reply_line(stream.reply)}", file=sys.stderr)
+        _note(ending)
+    _note(reply_line(stream.reply))
     return 0 if stream.reply.status == "complete" else 1
 
 
