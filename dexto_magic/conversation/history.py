@@ -269,10 +269,10 @@ def signal(record: SessionRecord | None, claim: Hold) -> Signal:
     """What the holder of a claim has to do, seen from the record as it is now."""
     if record is None:
         return "deleted"
-    mark = record.open
-    if record.epoch != claim.epoch or mark is None or mark.owner != claim.owner:
+    # Every step that ends a claim moves the revision; its owner may have another one by now.
+    if record.open is None or record.revision != claim.revision:
         return "reset"
-    return "cancel" if mark.cancel else "go on"
+    return "cancel" if record.open.cancel else "go on"
 
 
 def fence(record: SessionRecord | None, claim: Hold) -> SessionRecord:
@@ -288,7 +288,7 @@ def fence(record: SessionRecord | None, claim: Hold) -> SessionRecord:
             f"Session {name!r} was deleted while this turn was running; its reply was not kept.",
             session_id=name,
         )
-    if signal(record, claim) == "reset" or record.revision != claim.revision:
+    if signal(record, claim) == "reset":
         raise SessionError(
             f"Session {name!r} was reset while this turn was running; its reply was not kept.",
             session_id=name,

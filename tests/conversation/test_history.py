@@ -476,6 +476,7 @@ def test_a_turn_that_lost_its_session_may_not_save(how):
 def test_a_turn_that_ended_may_not_save_into_its_owners_next_one():
     record, claim = claim_in(EMPTY)
     again, _ = claim_in(settled(record, [assistant()], now=LATER))
+    assert signal(again, claim) == "reset"
     with pytest.raises(SessionError):
         fence(again, claim)
 

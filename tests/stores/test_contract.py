@@ -584,6 +584,19 @@ async def test_a_hold_keeps_turns_out_until_it_is_released(store, owner):
     assert claim.message.turn == 2
 
 
+async def test_a_hold_that_was_released_ends_nothing_that_its_owner_began_since(store, owner):
+    await store.create("eda")
+    hold = await store.hold("eda", owner)
+    await store.release(hold)
+    claim = await store.claim("eda", user("one"), owner)
+    assert await store.watch(hold) == "reset"
+    await store.release(hold)
+    assert await store.watch(claim) == "go on"
+    await store.settle(claim, [assistant("one!")])
+    assert await store.watch(claim) == "reset"
+    assert await texts(store, "eda") == ["one", "one!"]
+
+
 async def test_a_hold_ends_with_its_owner_and_leaves_nothing(store, owner):
     await store.create("eda")
     await say(store, owner, "eda", "one")
