@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from dexto_magic.conversation.descent import is_numbered
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import MAX_ID_LENGTH, Session, Transcript
 from dexto_magic.conversation.transfer import Exported, Imported
@@ -143,9 +144,12 @@ def import_sessions(
     made: list[Session] = []
     broken: list[tuple[int, str]] = []
     already = 0
-    for record in progress(incoming.records, incoming.total):
+    for number, record in enumerate(progress(incoming.records, incoming.total), start=1):
         if isinstance(record, Broken):
             broken.append((record.number, record.reason))
+        elif not is_numbered(record.transcript):
+            name = record.transcript.session.id
+            broken.append((number, f"session {name!r}: its turns are not numbered in order"))
         elif (session := _taken_in(agent, record)) is not None:
             made.append(session)
         else:

@@ -61,7 +61,9 @@ def inherits(line: Line, aside: Aside) -> bool:
 def restored(transcript: Transcript, *, sid: str, name: str, source: str | None) -> SessionRecord:
     """The record of a session that comes from elsewhere, such as an export."""
     session = transcript.session
-    line = transcript.line or _line_of(transcript.messages, transcript.others)
+    line = transcript.line
+    if line is None or not _agrees(line, transcript.messages, transcript.others):
+        line = _line_of(transcript.messages, transcript.others)
     settings = {OVERFLOW: session.overflow, CONTEXT_BUDGET: session.context_budget}
     return SessionRecord(
         sid=sid,
@@ -81,6 +83,27 @@ def restored(transcript: Transcript, *, sid: str, name: str, source: str | None)
         forked_at=session.forked_at,
         source=source,
         notebooks=session.notebooks,
+    )
+
+
+def is_numbered(transcript: Transcript) -> bool:
+    """Whether the turns of a transcript are numbered as a session's are: from 1, in order."""
+    numbers = [message.turn for message in transcript.messages]
+    kept = (*transcript.messages, *transcript.others)
+    return numbers == sorted(numbers) and all(m.turn > 0 and m.version > 0 for m in kept)
+
+
+def _agrees(line: Line, shown: Sequence[Message], others: Sequence[Message]) -> bool:
+    """Whether a line that came with messages, perhaps edited, shows just those that it should."""
+    turns = {message.turn for message in shown}
+    return (
+        all(map(line.shows, shown))
+        and not any(map(line.shows, others))
+        and len(turns) == line.count
+        and all(
+            message.turn <= line.made and message.version <= line.latest.get(message.turn, 1)
+            for message in (*shown, *others)
+        )
     )
 
 

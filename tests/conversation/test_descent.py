@@ -90,10 +90,11 @@ def test_a_session_that_is_restored_is_what_it_was():
 
 
 def test_every_field_of_a_session_is_restored_but_its_home_which_may_be_taken():
-    session = replace(FULL, own_title=True, messages=0).session()
-    record = restored(
-        Transcript(session=session, messages=(), line=FULL.line), sid="s9", name="eda", source=None
-    )
+    said = tuple(said_on(FULL.line))
+    session = replace(FULL, own_title=True, messages=len(said)).session()
+    transcript = Transcript(session=session, messages=said, line=FULL.line)
+    record = restored(transcript, sid="s9", name="eda", source=None)
+    assert record.line == FULL.line
     again = record.session()
     assert {
         f.name for f in fields(session) if getattr(session, f.name) != getattr(again, f.name)
@@ -132,3 +133,26 @@ def test_nothing_that_is_said_later_is_taken_for_what_was_restored_without_a_lin
     for turn in sorted(current):
         line = line.revised(turn)
         assert (turn, line.current(turn)) not in kept
+
+
+def test_a_line_that_does_not_go_with_its_messages_is_made_anew():
+    """As after somebody edited an export: what is in it is in view, and counted."""
+    shown = (user("q", turn=1), assistant("a", turn=1), user("r", turn=2))
+    others = (user("old", turn=2, version=2),)
+    for line in (
+        Line(end=1, made=1),
+        Line(end=2, made=2),
+        Line(end=2, made=2, versions={2: 2}, latest={2: 2}),
+        Line(end=3, made=3, latest={2: 2}),
+        Line(end=2, made=2, latest={2: 2}, gone=(1,)),
+    ):
+        record = restored(
+            Transcript(session=EMPTY.session(), messages=shown, others=others, line=line),
+            sid="s",
+            name="eda",
+            source=None,
+        )
+        assert all(map(record.line.shows, shown))
+        assert not any(map(record.line.shows, others))
+        assert (record.line.count, record.messages) == (2, 3)
+        assert record.line.revised(2).current(2) == 3
