@@ -24,7 +24,6 @@ from dexto_magic.fitting import (
     DEFAULT_OVERFLOW,
     Fitting,
     fitted_on_paper,
-    limit_of,
     material_of,
 )
 from dexto_magic.keeping import watched
@@ -34,7 +33,13 @@ from dexto_magic.llm.provider_table import PROVIDERS
 from dexto_magic.llm.providers import LLMConfig, context_window_of, spec
 from dexto_magic.membership import Membership
 from dexto_magic.prompts import Prompt, TurnOptions
+from dexto_magic.room import Room, room_of
 from dexto_magic.running import TurnHost
+
+_NOTHING_TO_SUMMARISE = (
+    f"nothing to summarise: the newest {KEPT_TURNS} turns stay word for word, and there are no "
+    "others without a summary"
+)
 
 
 class ContextMethods:
@@ -81,8 +86,8 @@ class ContextMethods:
             note=prompt.note,
         )
         asked = {**config.options, **prompt.options}
-        limit = self._limit(session, config, asked)
-        composition, lines = fitted_on_paper(material, session, limit)
+        room = self._room(session, config, asked)
+        composition, lines = fitted_on_paper(material, session, room)
         with_usage = prompt.stream and PROVIDERS[config.provider].stream_options
         return PromptPreview(
             session_id=session.id,
@@ -114,14 +119,14 @@ class ContextMethods:
         system = session.system or self._host.system
         turn = _next_turn(transcript)
         material = material_of(transcript, turn=turn, prompt="", system=system)
-        limit = self._limit(session, config, config.options)
-        composition, lines = fitted_on_paper(material, session, limit)
+        room = self._room(session, config, config.options)
+        composition, lines = fitted_on_paper(material, session, room)
         summary = composition.summary
-        learned = self._host.experience.limits.get((config.provider, config.model))
+        learned = self._learned(config)
         return ContextReport(
             session=session.id,
             model=spec(config),
-            window=learned or context_window_of(config),
+            window=learned.limit if learned else context_window_of(config),
             budget=session.context_budget,
             used=material.composed().tokens,
             is_reported=composition.measured,
@@ -138,34 +143,35 @@ class ContextMethods:
     ) -> ContextReport:
         """Has the model summarise all turns but the newest two, and says what is sent from now on.
 
-        The turns stay in the store and in view. The summary carries the one before it.
+        The turns stay in the store and in view. The summary carries the one before it. Turns are
+        kept out meanwhile. Where there is nothing to summarise, nobody is asked.
 
         Args:
             session_id: The session's name.
-            tell: Takes a line on each step as it is taken, if anybody wants to know.
+            tell: Takes a line on each step that is going on, if anybody wants to know.
 
         Returns:
-            What is sent from now on; its lines begin with what was summarised, and what that cost.
+            How full the window is now; its lines say first what was done, and what that cost.
 
         Raises:
-            SessionNotFoundError: There is no such session.
+            SessionNotFoundError: There is no such session, or it was deleted meanwhile.
             SessionBusyError: A turn of it is running.
-            SessionError: There is nothing to summarise, or it was reset meanwhile.
-            ModelError: The model did not answer as it should.
+            SessionError: It was reset, or this was cancelled, meanwhile.
+            ModelError: The model did not answer as it should; what it wrote before that is kept.
             StoreError: The store cannot take it.
         """
         session = await self._membership.session(session_id)
         answerer = self._models.answering(session)
         store, owner = self._membership.store(), await self._membership.owner()
-        hold = await store.hold(session.id, owner)
         done: list[str] = []
 
-        def told(notice: Notice) -> None:
-            if tell is not None:
-                tell(notice.text)
+        def heard(notice: Notice) -> None:
             if not notice.passing:
                 done.append(notice.text)
+            elif tell is not None:
+                tell(notice.text)
 
+        hold = await store.hold(session.id, owner)
         try:
             transcript = await store.transcript(session.id, everything=True)
             fitting = Fitting(
@@ -176,19 +182,13 @@ class ContextMethods:
                 answerer=answerer,
                 options=answerer.options,
                 experience=self._host.experience,
-                tell=told,
+                tell=heard,
             )
-            if not await watched(store, hold, fitting.compact()):
-                raise SessionError(
-                    f"Session {session.id!r} has nothing to summarise: the newest "
-                    f"{KEPT_TURNS} turns stay word for word, and there are no others without a "
-                    "summary.",
-                    session_id=session.id,
-                )
+            await watched(store, hold, fitting.compact())
         finally:
             await seen_through(store.release(hold))
-        report = await self.context(session.id)
-        return replace(report, lines=(*done, *report.lines))
+        report = await self.context(fitting.session.id)
+        return replace(report, lines=(*(done or [_NOTHING_TO_SUMMARISE]), *report.lines))
 
     async def generate_title(self, session_id: str) -> Session:
         """Has the model write the session's title, from how the conversation begins.
@@ -210,19 +210,22 @@ class ContextMethods:
         answerer = self._models.answering(session)
         aside = title_of(material.turns[-1], line, datetime.now(UTC))
         request = title_request(material.turns)
-        title = await written(answerer.model, request, aside, tell=lambda _: None)
-        cleaned = replace(title, content=cleaned_title(title.content))
-        return await self._membership.store().note(session.id, cleaned)
+        title = await written(
+            answerer.model, request, aside, tell=lambda _: None, cleaned=cleaned_title
+        )
+        return await self._membership.store().note(session.id, title)
 
     async def _everything(self, session_id: str) -> Transcript:
         session = await self._membership.session(session_id)
         return await self._membership.store().transcript(session.id, everything=True)
 
-    def _limit(
+    def _room(
         self, session: Session, config: LLMConfig, options: Mapping[str, JSON]
-    ) -> int | None:
-        learned = self._host.experience.limits.get((config.provider, config.model))
-        return limit_of(session.context_budget, context_window_of(config), learned, options)
+    ) -> Room | None:
+        return room_of(session, context_window_of(config), self._learned(config), options)
+
+    def _learned(self, config: LLMConfig) -> Room | None:
+        return self._host.experience.rooms.get((config.provider, config.model))
 
 
 def _next_turn(transcript: Transcript) -> int:

@@ -13,7 +13,12 @@ from dexto_magic.llm.protocol import ChatModel, ChatRequest, Finished, Notice, T
 
 
 async def written(
-    model: ChatModel, request: ChatRequest, aside: Aside, *, tell: Callable[[Notice], None]
+    model: ChatModel,
+    request: ChatRequest,
+    aside: Aside,
+    *,
+    tell: Callable[[Notice], None],
+    cleaned: Callable[[str], str] = str.strip,
 ) -> Aside:
     """The aside with what a model wrote, and what that cost.
 
@@ -22,6 +27,7 @@ async def written(
         request: What is asked.
         aside: What it is to be, still without its text.
         tell: Takes notices for whoever waits.
+        cleaned: What of the text is kept.
 
     Raises:
         ModelError: The model did not answer as it should.
@@ -33,10 +39,10 @@ async def written(
                 text += event.text
             elif isinstance(event, Notice):
                 tell(event)
-            elif isinstance(event, Finished) and text.strip():
+            elif isinstance(event, Finished) and cleaned(text):
                 return replace(
                     aside,
-                    content=text.strip(),
+                    content=cleaned(text),
                     model=event.model or model.name,
                     provider=model.provider,
                     usage=event.usage,

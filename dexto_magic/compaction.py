@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dexto_magic.conversation.line import Line
-from dexto_magic.conversation.messages import Aside, Turn, new_id
+from dexto_magic.conversation.messages import Aside, Message, Turn, new_id
 from dexto_magic.conversation.window import (
     BYTES_PER_TOKEN,
     SUMMARISED,
@@ -24,6 +24,9 @@ from dexto_magic.llm.protocol import ChatRequest
 
 KEPT_TURNS = 2
 """Turns, the newest, that stay word for word."""
+
+SMALLEST_PORTION = 16
+"""Estimated tokens of turns below which nothing is left that could be summarised."""
 
 SUMMARISE = (
     "Summarise the conversation below so that it can go on from the summary alone. Keep every "
@@ -67,32 +70,51 @@ def summary_request(turns: Sequence[Turn], before: Aside | None) -> ChatRequest:
     return ChatRequest(messages=messages)
 
 
-def portion(turns: Sequence[Turn], before: Aside | None, limit: int | None) -> list[Turn]:
-    """As many of the turns, at least one, as can be summarised in one request of ``limit``."""
-    if limit is None:
-        return list(turns)
-    size = size_of([]) + sum(estimate(m.content) for m in summary_request([], before).messages)
-    taken: list[Turn] = []
+def portion(
+    turns: Sequence[Turn], before: Aside | None, room: int | None, refused: int | None
+) -> tuple[list[Turn], bool]:
+    """As many of the turns as can be summarised in one request, and whether they are whole.
+
+    A turn that is too long for that by itself is shortened; none is what is left where not even
+    that would make sense.
+
+    Args:
+        turns: The turns that are still to be summarised.
+        before: The summary before them, which goes along.
+        room: Estimated tokens that the request may have, or ``None`` where nobody knows.
+        refused: Estimated tokens of turns that were too many, or ``None``.
+    """
+    asked = sum(estimate(message.content) for message in summary_request([], before).messages)
+    rooms = [room - asked] if room is not None else []
+    if refused is not None:
+        rooms.append(refused // 2)
+    if not rooms:
+        return list(turns), True
+    left, taken = min(rooms), list[Turn]()
+    size = 0
     for turn in turns:
         size += size_of([turn])
-        if taken and size > limit:
+        if size > left:
             break
         taken.append(turn)
-    return taken
+    if taken or left < SMALLEST_PORTION:
+        return taken, True
+    return [shortened(turns[0], left)], False
 
 
 def shortened(turn: Turn, tokens: int) -> Turn:
     """The turn with the middle of long messages left out, of about so many tokens."""
     each = max(1, tokens // len(turn.messages)) * BYTES_PER_TOKEN // 2
-    return replace(
-        turn,
-        messages=tuple(
-            replace(message, content=f"{message.content[:each]} [...] {message.content[-each:]}")
-            if len(message.content) > 2 * each
-            else message
-            for message in turn.messages
-        ),
-    )
+    return replace(turn, messages=tuple(_without_middle(one, each) for one in turn.messages))
+
+
+def _without_middle(message: Message, each: int) -> Message:
+    """The message with so many bytes at either end, if there are more between."""
+    text = message.content.encode("utf-8", "surrogatepass")
+    if len(text) <= 2 * each:
+        return message
+    begin, end = (part.decode("utf-8", "ignore") for part in (text[:each], text[-each:]))
+    return replace(message, content=f"{begin} [...] {end}")
 
 
 def title_request(turns: Sequence[Turn]) -> ChatRequest:
@@ -100,10 +122,11 @@ def title_request(turns: Sequence[Turn]) -> ChatRequest:
     taken = 1
     while taken < len(turns) and size_of(turns[: taken + 1]) <= TITLE_MATERIAL:
         taken += 1
+    beginning = [shortened(turns[0], TITLE_MATERIAL), *turns[1:taken]]
     return ChatRequest(
         messages=[
             PromptMessage(role="system", content=TITLE),
-            *messages_of(turns[:taken]),
+            *messages_of(beginning),
             PromptMessage(role="user", content=_ASK_TITLE),
         ]
     )

@@ -12,16 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from dexto_magic.aside import written
-from dexto_magic.compaction import portion, shortened, summary_of, summary_request, to_summarise
+from dexto_magic.compaction import portion, summary_of, summary_request, to_summarise
 from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import JSON, Turn, Usage
 from dexto_magic.conversation.record import Hold
 from dexto_magic.conversation.session import Overflow, Session, Transcript
 from dexto_magic.conversation.summaries import current_summary
-from dexto_magic.conversation.window import SUSPICIOUS, Composition, Material, size_of
+from dexto_magic.conversation.window import Composition, Material, seems_cut, size_of
 from dexto_magic.errors import ContextOverflowError, ModelError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.prompts import Answerer
+from dexto_magic.room import Room, room_in, room_of
 from dexto_magic.stores.protocol import Store
 
 DEFAULT_OVERFLOW: Overflow = "compact"
@@ -30,24 +31,17 @@ DEFAULT_OVERFLOW: Overflow = "compact"
 LARGE_TURN = 32_000
 """Tokens of a request past which it is worth saying, once, that every turn costs them."""
 
-_REPLY_TOKENS = 1024
-_REPLY_SHARE = 8
-"""What of a window is kept for the reply, unless an option says it: 1,024 tokens, or an eighth."""
-
-_SMALLEST = 8
-"""Tokens of a turn below which shortening it once more would leave nothing to summarise."""
-
 
 @dataclass
 class Experience:
     """What an agent has learned of models while asking them.
 
     Attributes:
-        limits: Tokens that a request to a model may have, where its provider refused more.
+        rooms: What a model takes, where its provider refused more.
         told: What was said already, so that it is said once.
     """
 
-    limits: dict[tuple[str, str], int] = field(default_factory=dict)
+    rooms: dict[tuple[str, str], Room] = field(default_factory=dict)
     told: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -78,39 +72,20 @@ def material_of(
     )
 
 
-def limit_of(
-    budget: int | None, window: int | None, learned: int | None, options: Mapping[str, JSON]
-) -> int | None:
-    """Tokens that a request may have, or ``None`` where nobody knows.
-
-    Args:
-        budget: The session's, if it has one.
-        window: The model's context window, if it is known.
-        learned: What is known of it since it refused more.
-        options: The request's options.
-    """
-    limits = [budget] if budget else []
-    if learned is not None:
-        limits.append(learned)
-    elif window is not None:
-        limits.append(max(0, window - _reserve(window, options)))
-    return min(limits, default=None)
-
-
 def fitted_on_paper(
-    material: Material, session: Session, limit: int | None
+    material: Material, session: Session, room: Room | None
 ) -> tuple[Composition, tuple[str, ...]]:
     """What would be sent without asking a model for a new summary, and what to know of it."""
     composition = material.composed()
-    if limit is None or composition.tokens <= limit:
+    if room is None or composition.tokens <= room.limit:
         lines = [composition.left_out] if composition.left_out else []
         return composition, tuple(lines)
-    too_long = f"about {composition.tokens:,} tokens, and {limit:,} fit"
+    too_long = f"about {composition.tokens:,} tokens, and {room.limit:,} fit"
     overflow = session.overflow or DEFAULT_OVERFLOW
     if overflow == "error":
         return composition, (f"it would be refused: {too_long}",)
-    fitting = material.fitting(limit)
-    line = fitting.left_out or "sending the new message alone"
+    fitting = material.fitting(room.target)
+    line = fitting.left_out or f"the new message alone is {too_long}"
     turns = to_summarise(material)
     if overflow == "compact" and turns:
         line = f"{too_long}: {span_of(turns)} would be summarised first; without that, {line}"
@@ -121,12 +96,6 @@ def span_of(turns: Sequence[Turn]) -> str:
     """For example ``turn 3`` or ``turns 1 to 12``."""
     first, last = turns[0].number, turns[-1].number
     return f"turn {last}" if first == last else f"turns {first} to {last}"
-
-
-def _reserve(window: int, options: Mapping[str, JSON]) -> int:
-    asked = [options.get("max_completion_tokens"), options.get("max_tokens")]
-    given = [number for number in asked if isinstance(number, int)]
-    return given[0] if given else min(_REPLY_TOKENS, window // _REPLY_SHARE)
 
 
 class Fitting:
@@ -143,6 +112,7 @@ class Fitting:
         tell: Takes notices for whoever waits.
 
     Attributes:
+        session: The session as it was before, or after the latest summary.
         composition: The request as it was composed last.
     """
 
@@ -166,9 +136,10 @@ class Fitting:
         self._options = options
         self._experience = experience
         self._tell = tell
-        self._compacted = self._stated = False
+        self._compacted = False
         self._refused: int | None = None
         self._overflow = hold.session.overflow or DEFAULT_OVERFLOW
+        self.session = hold.session
         self.composition = material.composed()
 
     async def fit(self) -> Composition:
@@ -178,9 +149,11 @@ class Fitting:
             ContextOverflowError: It does not fit, and the session says to refuse it.
             StoreError: A summary could not be kept.
         """
-        limit = self._limit
-        if limit is not None and self.composition.tokens > limit:
-            await self._reduce(limit, None)
+        room = self._room
+        if room is not None and self.composition.tokens > room.limit:
+            if self._overflow == "error":
+                raise self._too_long(room.limit)
+            await self._reduce(room.target)
         return self.composition
 
     async def fit_after(self, refusal: ContextOverflowError) -> Composition:
@@ -191,31 +164,27 @@ class Fitting:
             StoreError: A summary could not be kept.
         """
         refused = self.composition
-        if not refused.turns:
-            if refused.summary is None:
-                raise refusal
-            self._material = replace(self._material, summary=None)
-            self.composition = self._material.composed(self._material.next_number)
-            return self.composition
-        self._refused = refused.tokens
-        limit = refused.tokens * 2 // 3
-        if refusal.window is not None:
-            self._stated = True
-            limit = refusal.window - _reserve(refusal.window, self._options)
-            limit = self._experience.limits[self._key] = min(limit, refused.tokens - 1)
-        await self._reduce(limit, refusal)
-        if self.composition.turns == refused.turns:  # the estimate was wrong, the provider is not
-            numbers = [turn.number for turn in self._material.turns if turn.number > refused.first]
-            first = min(numbers, default=refused.first + 1)
-            self.composition = self._material.composed(first)
+        if not refused.turns and refused.summary is None:
+            raise self._too_long_alone(refusal) from refusal
+        if self._overflow == "error":
+            raise refusal
+        if refusal.window is None:
+            self._refused = refused.tokens
+        else:
+            self._experience.rooms[self._key] = room_in(refusal.window, self._options)
+        room = self._room
+        if room is None or room.target >= refused.tokens:  # what was sent is more than it seems
+            await self._reduce(refused.tokens * 2 // 3)
+        else:
+            await self._reduce(room.target)
         return self.composition
 
     def accepted(self) -> None:
         """Takes note that the provider took the last request, and says what was left out of it."""
-        if self._refused is not None and not self._stated:
-            # Between what it took and what it refused, so that the next turn need not find out.
-            known = (self.composition.tokens + self._refused) // 2
-            self._experience.limits[self._key] = known
+        if self._refused is not None:
+            # Next time it is neither cut sooner than it must, nor as often refused.
+            between = (self.composition.tokens + self._refused) // 2
+            self._experience.rooms[self._key] = Room(limit=self._refused - 1, target=between)
         line = self.composition.left_out
         if line is not None:
             self._tell(Notice(line))
@@ -227,21 +196,28 @@ class Fitting:
             ModelError: The model did not answer as it should; what it wrote before that is kept.
             StoreError: A summary could not be kept.
         """
-        return await self._compact(self._window)
+        return await self._compact(self._room.target if self._room else None)
 
-    async def _compact(self, limit: int | None) -> int:
-        turns = list(to_summarise(self._material))
+    async def _compact(self, target: int | None) -> int:
+        """Summarises turns in as many requests as it takes, each of which carries what was before.
+
+        Args:
+            target: Tokens that such a request may have, or ``None`` where nobody knows.
+        """
+        turns = to_summarise(self._material)
         count = len(turns)
+        refused: int | None = None
         while turns:
-            part = portion(turns, self._material.summary, limit)
+            room = None if target is None else self._material.estimate_of(target)
+            part, is_whole = portion(turns, self._material.summary, room, refused)
+            if not part:
+                said = f"no part of turn {turns[0].number} fits into a request for a summary."
+                raise self._overflowing(f"Not all older turns could be summarised: {said}", target)
             try:
-                await self._summarise(part)
+                await self._summarise(part, is_whole=is_whole)
             except ContextOverflowError:
-                limit = size_of(part) // 2
-                if len(part) == 1:
-                    if limit < _SMALLEST:
-                        raise
-                    turns[0] = shortened(turns[0], limit)
+                size = size_of(part)
+                refused = size if refused is None else min(size, refused // 2)
             else:
                 turns = turns[len(part) :]
         self.composition = self._material.composed()
@@ -257,8 +233,9 @@ class Fitting:
                 f"each turn of this session now sends more than {LARGE_TURN:,} tokens; `%dexto "
                 "compact` summarises the older turns, and `%dexto set context_budget=N` limits it"
             )
-        session_id = self._hold.session.id
-        if self._seems_truncated(usage) and (session_id, "truncated") not in self._experience.told:
+        session_id = self.session.id
+        cut = seems_cut(self.composition.estimate, usage.input_tokens)
+        if cut and (session_id, "truncated") not in self._experience.told:
             self._experience.told.add((session_id, "truncated"))
             remarks.append(
                 f"{self._answerer.model.provider} counted {usage.input_tokens:,} tokens of about "
@@ -269,17 +246,9 @@ class Fitting:
         return remarks
 
     @property
-    def _limit(self) -> int | None:
-        return self._limit_under(self._hold.session.context_budget)
-
-    @property
-    def _window(self) -> int | None:
-        """What a summary may be made of in one request: the budget is for the turns."""
-        return self._limit_under(None)
-
-    def _limit_under(self, budget: int | None) -> int | None:
-        learned = self._experience.limits.get(self._key)
-        return limit_of(budget, self._answerer.window, learned, self._options)
+    def _room(self) -> Room | None:
+        learned = self._experience.rooms.get(self._key)
+        return room_of(self.session, self._answerer.window, learned, self._options)
 
     @property
     def _key(self) -> tuple[str, str]:
@@ -289,24 +258,18 @@ class Fitting:
         usages = (message.usage for message in self._material.history)
         return any(usage is not None and usage.input_tokens > LARGE_TURN for usage in usages)
 
-    def _seems_truncated(self, usage: Usage) -> bool:
-        sent, counted = self.composition.estimate, usage.input_tokens
-        return sent > SUSPICIOUS and 2 * counted < sent
-
-    async def _reduce(self, limit: int, refusal: ContextOverflowError | None) -> None:
-        if self._overflow == "error":
-            raise refusal or self._too_long(limit)
+    async def _reduce(self, target: int) -> None:
         if self._overflow == "compact" and not self._compacted:
             self._compacted = True
             try:
-                await self._compact(limit if refusal else self._window)
+                await self._compact(target)
             except ContextOverflowError:
                 self._tell(Notice("not all older turns could be summarised: the rest is left out"))
             except ModelError as error:
                 self._tell(Notice(f"the older turns are left out, not summarised: {error}"))
-        self.composition = self._material.fitting(limit)
+        self.composition = self._material.fitting(target)
 
-    async def _summarise(self, turns: list[Turn]) -> None:
+    async def _summarise(self, turns: Sequence[Turn], *, is_whole: bool) -> None:
         span = span_of(turns)
         self._tell(Notice(f"summarising {span} …", passing=True))
         before = self._material.summary
@@ -316,7 +279,7 @@ class Fitting:
             summary_of(turns, self._line, datetime.now(UTC)),
             tell=self._tell,
         )
-        await self._store.note(self._hold.session.id, aside, hold=self._hold)
+        self.session = await self._store.note(self.session.id, aside, hold=self._hold)
         self._material = replace(self._material, summary=aside)
         cost = ""
         if aside.usage is not None:
@@ -324,17 +287,30 @@ class Fitting:
                 f", for {aside.usage.input_tokens:,} tokens in / {aside.usage.output_tokens:,} out"
             )
         carried = ", with the summary before" if before else ""
-        self._tell(Notice(f"summarised {span}{carried}{cost}"))
+        middle = "" if is_whole else ", too long to be read whole, without its middle"
+        self._tell(Notice(f"summarised {span}{middle}{carried}{cost}"))
 
     def _too_long(self, limit: int) -> ContextOverflowError:
+        about = f"about {self.composition.tokens:,} tokens, and {limit:,} fit. Nothing was sent."
+        if not self.composition.of:
+            said = f"The message to {self.session.id!r} is too long: {about}"
+        else:
+            said = (
+                f"The conversation in {self.session.id!r} is too long: {about} `%dexto "
+                "compact` summarises the older turns, `%dexto set overflow=trim` leaves them out, "
+                "`%dexto fork NEW --at TURN` goes on from an earlier turn."
+            )
+        return self._overflowing(said, limit)
+
+    def _too_long_alone(self, refusal: ContextOverflowError) -> ContextOverflowError:
         model = self._answerer.model
-        name = self._hold.session.id
-        return ContextOverflowError(
-            f"The conversation in {name!r} is too long: about {self.composition.tokens:,} tokens, "
-            f"and {limit:,} fit. Nothing was sent. `%dexto compact` summarises the older turns, "
-            "`%dexto set overflow=trim` leaves them out, `%dexto fork NEW --at TURN` goes on from "
-            "an earlier turn.",
-            provider=model.provider,
-            model=model.name,
-            window=limit,
+        takes = "" if refusal.window is None else f", which takes {refusal.window:,} tokens"
+        said = (
+            f"The message is too long for {model.provider} ({model.name}){takes}, even alone. "
+            "Shorten it, or choose a model with a larger context window."
         )
+        return self._overflowing(said, refusal.window)
+
+    def _overflowing(self, said: str, window: int | None) -> ContextOverflowError:
+        model = self._answerer.model
+        return ContextOverflowError(said, provider=model.provider, model=model.name, window=window)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.record import Claim, Hold
-from dexto_magic.errors import SessionError, StoreError
+from dexto_magic.errors import SessionError, SessionNotFoundError, StoreError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.stores.protocol import Store
 from dexto_magic.turns import SAVE_SECONDS, RunningTurn
@@ -37,15 +37,25 @@ async def watched(store: Store, hold: Hold, work: Coroutine[Any, Any, T]) -> T:
             with suppress(StoreError):  # who cannot look now looks again in half a second
                 signal = await store.watch(hold)
             if signal != "go on" and not task.done():
-                name = hold.session.id
-                raise SessionError(
-                    f"What was done with session {name!r} was ended from elsewhere ({signal}).",
-                    session_id=name,
-                )
+                raise _ended(hold.session.id, signal)
     finally:
         task.cancel()
         await asyncio.wait([task])
     return task.result()
+
+
+def _ended(session_id: str, signal: Signal) -> SessionError:
+    if signal == "deleted":
+        return SessionNotFoundError(
+            f"Session {session_id!r} was deleted meanwhile.", session_id=session_id
+        )
+    said = f"Session {session_id!r} was reset meanwhile."
+    if signal == "cancel":
+        said = (
+            f"The work on session {session_id!r} was cancelled from elsewhere; what was finished "
+            "before that is kept."
+        )
+    return SessionError(said, session_id=session_id)
 
 
 class Keeper:

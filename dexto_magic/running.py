@@ -235,7 +235,7 @@ class TurnRun:
                     waiting = True
                     self._tell(
                         Notice(
-                            f"waiting up to {prompt.wait:g} s: {error.holder} is answering in "
+                            f"waiting up to {prompt.wait:g} s: {error.holder} is at work in "
                             f"{prompt.session_id!r} since {error.since:%H:%M:%S} UTC"
                         )
                     )

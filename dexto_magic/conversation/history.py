@@ -320,8 +320,9 @@ def busy(record: SessionRecord) -> SessionBusyError:
     """The error for a session that a live owner holds."""
     mark = record.open
     assert mark is not None
+    doing = "running a turn of it" if mark.turn else "summarising it"
     return SessionBusyError(
-        f"Session {record.id!r} is busy: {mark.holder} has been running a turn of it since "
+        f"Session {record.id!r} is busy: {mark.holder} has been {doing} since "
         f"{mark.since:%H:%M:%S} UTC. Wait for it, or cancel it.",
         session_id=record.id,
         holder=mark.holder,

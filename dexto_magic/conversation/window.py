@@ -7,7 +7,8 @@ sizes are what the provider reported for the last reply, and estimates of what d
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -26,13 +27,12 @@ BYTES_PER_TOKEN = 4
 """OpenAI's rule of thumb for English, in characters (https://help.openai.com/articles/4936856);
 by bytes it holds roughly for other scripts, too, whose characters take more tokens each."""
 
+_SUSPICIOUS = 4096
+"""Estimated tokens of a request from which on a far smaller report can be no accident."""
+
 _ENOUGH, _WIDEST = 20, 4.0
 """Estimated tokens of replies from which on the provider's own count of them corrects the rule of
 thumb, by so much at most."""
-
-SUSPICIOUS = 4096
-"""Estimated tokens of a request from which on a report of not even half can be no accident: some
-servers, Ollama among them, cut long conversations off without a word."""
 
 _TOKENS_PER_MESSAGE = 4
 """What frames a message, by OpenAI's own count (openai-cookbook, How_to_count_tokens)."""
@@ -64,6 +64,7 @@ class Composition:
         of: How many there are that could be: those that failed are never sent.
         first: The number of the first turn in it word for word, or of the new turn.
         summary: What stands for turns that are not in it, if anything does.
+        lost: Whether there are turns that are neither in it nor in the summary.
     """
 
     messages: tuple[PromptMessage, ...]
@@ -74,21 +75,25 @@ class Composition:
     of: int
     first: int
     summary: Aside | None
+    lost: bool
 
     @property
     def left_out(self) -> str | None:
         """One line on what is not sent, or ``None`` if everything is."""
         if self.turns == self.of:
             return None
-        if not self.turns:
-            what = "a summary" if self.summary else "none"
-            return f"sending {what} of the {self.of} turns before"
-        line = f"sending the last {self.turns} of {self.of} turns"
+        if self.turns:
+            line = f"sending the last {self.turns} of {self.of} turns"
+            if self.summary is None:
+                return line
+            rest = f"those up to turn {self.summary.turn}" if self.lost else "the rest"
+            return f"{line} and a summary of {rest}"
+        before = "the turn before it" if self.of == 1 else f"the {self.of} turns before it"
         if self.summary is None:
-            return line
-        whole = self.summary.turn >= self.first - 1
-        part = "the rest" if whole else f"those up to turn {self.summary.turn}"
-        return f"{line} and a summary of {part}"
+            return f"sending the new message without {before}"
+        if self.lost:
+            before = f"the turns up to {self.summary.turn}, without those after"
+        return f"sending the new message with a summary of {before}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ class Material:
 
     Attributes:
         history: The messages in view before the new one.
-        prompt: The new message.
+        prompt: The new message; ``""`` where it is not known yet.
         system: The system prompt, or ``None`` for none.
         note: Something the model should know for this turn only, or ``None``.
         summary: The summary that stands for the older turns, or ``None``.
@@ -130,12 +135,13 @@ class Material:
         return min(max(counted / estimated, 1 / _WIDEST), _WIDEST)
 
     @cached_property
-    def _sizes(self) -> Sequence[int]:
+    def _sizes(self) -> Sequence[float]:
         """About how many tokens each of the turns is."""
-        return [self._scaled(size_of([turn])) for turn in self.turns]
+        return [self._scale * size_of([turn]) for turn in self.turns]
 
-    def _scaled(self, size: int) -> int:
-        return round(size * self._scale)
+    def estimate_of(self, tokens: int) -> int:
+        """How large text of so many tokens would be estimated to be."""
+        return int(tokens / self._scale)
 
     def composed(self, first: int = 1) -> Composition:
         """The request, with the turns from a number on word for word.
@@ -156,11 +162,11 @@ class Material:
         messages += messages_of(sent)
         if self.note:
             messages.append(PromptMessage(role="system", content=self.note))
-        messages.append(PromptMessage(role="user", content=self.prompt))
-        estimated = self._scaled(sum(estimate(message.content) for message in messages))
+        if self.prompt:
+            messages.append(PromptMessage(role="user", content=self.prompt))
+        estimated = round(self._scale * sum(estimate(message.content) for message in messages))
         reported = self._reported(begin)
-        if reported is not None and 2 * reported < estimated and estimated > SUSPICIOUS:
-            reported = None  # the server read but a part of what it was sent
+        done = self.summary.turn if self.summary else 0
         return Composition(
             messages=tuple(messages),
             tokens=estimated if reported is None else reported,
@@ -168,29 +174,33 @@ class Material:
             measured=reported is not None,
             turns=len(sent),
             of=len(self.turns),
-            first=sent[0].number if sent else self.next_number,
+            first=sent[0].number if sent else self._next_number,
             summary=self.summary,
+            lost=any(done < turn.number < begin for turn in self.turns),
         )
 
     def fitting(self, limit: int) -> Composition:
         """The request with as many of the newest turns as fit into ``limit`` tokens.
 
-        If not even the new message does, it is sent alone: the provider has the last word.
+        If none does, the summary has to, or is left out, too. If not even the new message does, it
+        is sent alone: the provider has the last word.
         """
         composition = self.composed()
-        excess, first = composition.tokens - limit, composition.first
+        excess, first = float(composition.tokens - limit), composition.first
         for turn, size in zip(self.turns, self._sizes, strict=True):
             if turn.number >= composition.first and excess > 0:
                 excess -= size
                 first = turn.number + 1
-        return self.composed(first)
+        composition = self.composed(first)
+        if composition.turns or composition.tokens <= limit:
+            return composition
+        return replace(self, summary=None).composed(self._next_number)
 
     def _begin(self, first: int) -> int:
         return max(first, self.summary.turn + 1 if self.summary else 1)
 
     @property
-    def next_number(self) -> int:
-        """The number of a turn after those in the history."""
+    def _next_number(self) -> int:
         return self.history[-1].turn + 1 if self.history else 1
 
     def _reported(self, begin: int) -> int | None:
@@ -201,16 +211,19 @@ class Material:
         reply = self.turns[at].messages[-1]
         assert reply.usage is not None
         then = reply.sent_from or 1
-        size = reply.usage.total_tokens - (reply.usage.reasoning_tokens or 0)
-        if self.summary is not None and self.summary.turn >= then:  # made since
-            size += self._scaled(estimate(self.summary.content))
-        for place, (turn, more) in enumerate(zip(self.turns, self._sizes, strict=True)):
-            if place > at or begin <= turn.number < then:
-                size += more
-            elif then <= turn.number < begin:
-                size -= more
+        numbered = list(zip(self.turns, self._sizes, strict=True))
+        sent = sum(size for turn, size in numbered[: at + 1] if turn.number >= then)
+        sent -= self._scale * estimate(reply.content)
+        if seems_cut(round(sent), reply.usage.input_tokens):
+            return None
+        size: float = reply.usage.total_tokens - (reply.usage.reasoning_tokens or 0)
+        if self.summary is not None and not _was_sent(self.summary, reply):
+            size += self._scale * estimate(self.summary.content)
+        for place, (turn, more) in enumerate(numbered):
+            was_sent, is_sent = place <= at and turn.number >= then, turn.number >= begin
+            size += more * (is_sent - was_sent)
         new = sum(estimate(text) for text in (self.note, self.prompt) if text)
-        return max(0, size) + self._scaled(new)
+        return round(max(0.0, size) + self._scale * new)
 
     @property
     def _last_counted(self) -> int | None:
@@ -221,14 +234,30 @@ class Material:
         return None
 
 
+def _was_sent(summary: Aside, reply: Message) -> bool:
+    """Whether the reply was made with the summary in view: it was there, and there was room."""
+    ended = reply.created_at + timedelta(seconds=reply.duration or 0.0)
+    return (
+        summary.created_at <= ended
+        and reply.sent_from is not None
+        and summary.turn < reply.sent_from < reply.turn
+    )
+
+
+def seems_cut(estimated: int, counted: int) -> bool:
+    """Whether a server counted so few tokens that it must have cut the request off, unsaid."""
+    return estimated > _SUSPICIOUS and counted < estimated // 2
+
+
 def messages_of(turns: Iterable[Turn]) -> list[PromptMessage]:
     """Turns as they are sent."""
     return [sent for turn in turns for message in turn.messages if (sent := _sent(message))]
 
 
 def estimate(text: str) -> int:
-    """About how many tokens a message of this text is."""
-    return len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+    """About how many tokens a message of this text is: white space in a row is one to most."""
+    packed = " ".join(text.split()).encode("utf-8", "surrogatepass")
+    return len(packed) // BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
 
 
 def size_of(turns: Iterable[Turn]) -> int:

@@ -49,10 +49,11 @@ _OVERFLOW = re.compile(
     r"|longer than the maximum model length|maximum allowed input length",
     re.IGNORECASE,
 )
-# The number in those that say one; Groq, SGLang and Ollama do not.
+# The number in those that say one; Groq, SGLang and Ollama do not. One such as 128k is left alone.
 _WINDOW = re.compile(
     r"(?:maximum (?:context|prompt|model|allowed input) length (?:is|of)|maximum number of tokens"
-    r" allowed \(|> |context (?:size|length|window)(?: of| is|:)? \(?)\s*(?P<tokens>\d[\d,_]*)",
+    r" allowed \(|> |context (?:size|length|window)(?: of| is|:)?(?: only)? \(?|model with )"
+    r"\s*(?P<tokens>\d[\d,_]*)(?![\d,_]*(?:\.\d|[km]\b))",
     re.IGNORECASE,
 )
 _THROTTLED = re.compile(r"rate.?limit|per (?:minute|day)|please wait|throttl", re.IGNORECASE)

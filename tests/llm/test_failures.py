@@ -230,6 +230,34 @@ class TestTooLong:
         for way_out in ("`%dexto compact`", "`%dexto set overflow=trim`", "larger context window"):
             assert way_out in str(error)
 
+    @pytest.mark.parametrize(
+        ("message", "window"),
+        [
+            ("This model's maximum context length is 8192 tokens. However, you sent 9000.", 8192),
+            ("prompt is too long: 213462 tokens > 200000 maximum", 200_000),
+            ("`max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease", 200_000),
+            (
+                "input token count (9) exceeds the maximum number of tokens allowed (1_048_575).",
+                1_048_575,
+            ),
+            ("maximum prompt length is 131,072 but the request contains 537812 tokens.", 131_072),
+            ("the request exceeds the available context size (4096 tokens), try", 4096),
+            ("the model is loaded with context length of only 4096 tokens", 4096),
+            ("(length 5000) is longer than the maximum model length of 4096.", 4096),
+            ("is longer than the model's context length (262144 tokens).", 262_144),
+            ("too large for model with 32768 maximum context length", 32_768),
+            ("131393 exceeds the maximum allowed input length of 131040 tokens.", 131_040),
+            ("Your input exceeds the context window of this model.", None),
+            ("Please reduce the length of the messages or completion.", None),
+            ("the request exceeds the available context size, try increasing it", None),
+            ("more than the context window of 128k tokens", None),
+            ("more than the context window of 1.5M tokens", None),
+            ("maximum context length is 0 tokens", None),
+        ],
+    )
+    def test_the_number_that_it_says_is_taken(self, server, message, window):
+        assert error_of(server, status(400, message)).window == window
+
     def test_the_code_is_enough(self, server):
         refusal = status(400, "No.", error_code="context_length_exceeded")
         assert isinstance(error_of(server, refusal), ContextOverflowError)
