@@ -72,8 +72,11 @@ def _place(hit: SearchHit) -> str:
 
 
 def _shown_by(hit: SearchHit, command: str) -> str:
-    at = "" if hit.turn is None else f" --at {hit.turn}"
-    return plain.one_line(f"{command} history {shlex.quote(hit.session_id)}{at}")
+    """The line that shows it in place; the name stands in it to the letter, spaces and all."""
+    name = shlex.quote(" ".join(plain.printable(hit.session_id).splitlines()))
+    at = [] if hit.turn is None else ["--at", str(hit.turn)]
+    words = [*at, "--", name] if name.startswith("-") else [name, *at]
+    return " ".join([command, "history", *words])
 
 
 def _remarks(page: SearchPage, *, spaced: bool) -> list[str]:

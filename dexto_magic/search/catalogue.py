@@ -23,6 +23,14 @@ from dexto_magic.stores.protocol import Change, Rows
 
 _NOTHING = Line()
 
+_ENTRIES = "SELECT id FROM entries WHERE session = ?"
+
+_DELETE = (
+    "DELETE FROM words WHERE rowid = ?",
+    "DELETE FROM texts WHERE id = ?",
+    "DELETE FROM entries WHERE id = ?",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
@@ -110,10 +118,7 @@ class Catalogue:
         """Hears of changes, in their order. Of a session that is gone only if it is known."""
         for change in changes:
             if change.session_id is None:
-                self._sql(
-                    "UPDATE sessions SET noted = MAX(noted, ?) WHERE sid = ?",
-                    (change.number, change.sid),
-                )
+                self._note_end(change)
             else:
                 self._sql(
                     "INSERT INTO sessions (sid, name, noted) VALUES (?, ?, ?)"
@@ -122,6 +127,15 @@ class Catalogue:
                     (change.sid, raw(change.session_id), change.number),
                 )
         self._sql("UPDATE state SET number = MAX(number, ?)", (changes[-1].number,))
+
+    def _note_end(self, change: Change) -> None:
+        """Hears that a session is gone: one of which only the name is here goes at once."""
+        unread = "DELETE FROM sessions WHERE sid = ? AND epoch < 0"
+        if self._sql(unread, (change.sid,)).rowcount:
+            self._owe()
+        self._sql(
+            "UPDATE sessions SET noted = MAX(noted, ?) WHERE sid = ?", (change.number, change.sid)
+        )
 
     def behind(self, after: int, *, limit: int, indexed: bool) -> list[Known]:
         """Sessions of which not all is taken in, by the number of their latest change.
@@ -170,7 +184,7 @@ class Catalogue:
             return None, 0
         epoch, line = at
         if rows is None or epoch != rows.epoch:
-            if epoch >= 0:
+            if rows is None or epoch >= 0:
                 self._owe()
             removed = self._remove(_ENTRIES + " LIMIT ?", known.key, room)
             if removed == room:
@@ -294,15 +308,6 @@ class Catalogue:
         for statement in _DELETE:
             self._many(statement, rows)
         return len(rows)
-
-
-_ENTRIES = "SELECT id FROM entries WHERE session = ?"
-
-_DELETE = (
-    "DELETE FROM words WHERE rowid = ?",
-    "DELETE FROM texts WHERE id = ?",
-    "DELETE FROM entries WHERE id = ?",
-)
 
 
 def searched_text(message: Message) -> str:

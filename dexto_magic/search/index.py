@@ -186,6 +186,7 @@ class SearchIndex:
 
 
 _PARENTS: list[Desk] = []
+"""What was inherited by forks."""
 
 
 async def _discarded(desk: Desk, shelf: Shelf) -> bool:

@@ -194,6 +194,8 @@ class Shelf:
             return self._connection
         connection = self._connect()
         try:
+            if self._path is not None:
+                _check_owner(self._path)
             self._examine(connection)
             for setting in _SETTINGS:
                 connection.execute(setting).fetchall()
@@ -213,29 +215,14 @@ class Shelf:
         if not stat.S_ISREG(mode):
             raise foreign(self._path, "a link" if stat.S_ISLNK(mode) else "no regular file")
         self._file = _identity(self._path)
-        # It is opened by SQLite alone: to close it once would end all locks of this process on it.
-        uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+        return _connected(self._path, "mode=rw")
 
     def _examine(self, connection: sqlite3.Connection) -> None:
-        """Lets pass what is ours, and makes the tables in what is empty.
+        """Lets pass tables that are ours, and makes them where there are none.
 
         Raises:
-            Damaged: It was ours.
-            StoreError: It is another's.
+            Damaged: They are others.
         """
-        if self._path is not None:
-            # Or a file that was cut short would not even tell whose it is.
-            connection.execute("PRAGMA writable_schema = ON")
-            try:
-                ((owner,),) = connection.execute("PRAGMA application_id").fetchall()
-            except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-                    raise foreign(self._path, "no database") from error
-                raise
-            connection.execute("PRAGMA writable_schema = OFF")
-            if owner != schema.APPLICATION and self._path.stat().st_size:
-                raise foreign(self._path, "another program's database")
         if schema.is_ours(connection):
             return
         connection.execute("BEGIN IMMEDIATE")
@@ -286,6 +273,36 @@ class Shelf:
                     raise Locked("another process keeps it locked") from error
             time.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
+
+
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
+    # SQLite alone opens the file: to close it once would end all locks of this process on it.
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+
+
+def _check_owner(path: Path) -> None:
+    """Lets pass a file that is ours, damaged or not, and one that is empty; reads and no more.
+
+    Raises:
+        StoreError: It is another's.
+    """
+    size_before = path.stat().st_size
+    # Immutable: or SQLite would make side files, and finish what they tell was left undone.
+    connection = _connected(path, "mode=ro&immutable=1")
+    try:
+        # Or a file that was cut short would not even tell whose it is.
+        connection.execute("PRAGMA writable_schema = ON")
+        ((owner,),) = connection.execute("PRAGMA application_id").fetchall()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise foreign(path, "no database") from error
+        raise
+    finally:
+        connection.close()
+    # Looked at twice: it may be being made, or what a killed process made be undone just now.
+    if owner != schema.APPLICATION and size_before and path.stat().st_size:
+        raise foreign(path, "another program's database")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

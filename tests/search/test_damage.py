@@ -210,6 +210,16 @@ def other_database(path):
     sql(path, "CREATE TABLE mine (x)", "INSERT INTO mine VALUES (1)")
 
 
+def other_database_in_use(path):
+    whole = path.with_name("mine.db")
+    connection = sqlite3.connect(whole, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.execute("CREATE TABLE mine (x)")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{whole}{suffix}", f"{path}{suffix}")
+    connection.close()
+
+
 def link(path):
     path.with_name("target.txt").write_text("mine")
     path.symlink_to("target.txt")
@@ -229,6 +239,7 @@ def folder(path):
         (text_file, "no database"),
         (short_file, "another program's database"),
         (other_database, "another program's database"),
+        (other_database_in_use, "another program's database"),
         (link, "a link"),
         (link_to_nothing, "a link"),
         (folder, "no regular file"),
@@ -248,6 +259,7 @@ async def test_what_is_no_index_is_left_alone_and_named(disk, home, make, found)
 
     assert {each.name: each.lstat().st_mtime_ns for each in path.parent.iterdir()} == there
     path.rmdir() if path.is_dir() else path.unlink()
+    path.with_name("search.db-wal").unlink(missing_ok=True)
     assert await disk.find("ridge") == ["ridge"]
 
 

@@ -108,6 +108,20 @@ async def test_what_others_removed_is_purged_at_the_next_search(disk, home, secr
     assert not is_left(home, word)
 
 
+async def test_the_name_of_a_session_that_was_never_read(disk, home, secret):
+    name = secret()
+    await disk.say("a", "ridge")
+    await disk.find("ridge")
+    await disk.store.create(name)
+    assert await disk.index.purge()
+    assert is_left(home, name)
+
+    await disk.store.delete(name)
+
+    assert await disk.index.purge()
+    assert not is_left(home, name)
+
+
 async def test_many_of_many(home, secret, anyio_backend):
     """SQLite's secure_delete alone leaves a few of them, where it moved rows about."""
     store = Counting(MemoryStore())

@@ -12,7 +12,7 @@ from dexto_magic.rendering.markdown import CODE_STYLE
 from dexto_magic.rendering.markup import STYLE
 
 TAGS = re.compile(
-    r"a|b|blockquote|br|code|details|div|em|h[1-6]|hr|li|ol|p|path|pre|s|span|strong|style"
+    r"a|b|blockquote|br|code|details|div|em|h[1-6]|hr|li|mark|ol|p|path|pre|s|span|strong|style"
     r"|summary|svg|table|tbody|td|th|thead|tr|ul"
 )
 EMPTY_TAGS = {"br", "hr"}
