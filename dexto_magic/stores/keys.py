@@ -120,6 +120,11 @@ def forgotten_key(sid: str, epoch: int, revision: int) -> str:
     return f"{tombstone_key(sid, epoch)}:{revision:x}"
 
 
+def sid_of_tombstone(key: str) -> str:
+    """The sid in the key of a tombstone, or of a mark that something was forgotten."""
+    return key.split(":")[1]
+
+
 def removed_range(tombstone: str) -> tuple[str, str]:
     """First key, and end, of the messages that a tombstone stands for."""
     rows = "m" + tombstone.removeprefix("x")

@@ -11,7 +11,8 @@ it: its rows are collected if that one dies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dexto_magic.conversation.record import SessionRecord
@@ -21,14 +22,19 @@ from dexto_magic.stores.keys import (
     file_range,
     forgotten_key,
     removed_range,
+    sid_of_tombstone,
     tombstone_key,
 )
+from dexto_magic.stores.rows import FORGOTTEN
 from dexto_magic.stores.table import Table
 
 _AT_ONCE = 2000
 """Rows that one transaction takes away."""
 
 _ALL = 2**31
+
+_OCCURRENCES = 2
+"""How often the key of a row stands in the file: with the row, and in the index."""
 
 
 def condemn(table: Table, record: SessionRecord) -> None:
@@ -85,10 +91,37 @@ def purge(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
         return True
     if not table.purge_log():
         return False
+    sids = {sid_of_tombstone(key) for key in tombstones}
+    if _leaves_traces(table, sids):
+        table.rewrite()
+        if not table.purge_log() or _leaves_traces(table, sids):
+            return False
     with table.transaction():
         for key in tombstones:
             table.delete(key)
     return len(tombstones) < _AT_ONCE
+
+
+def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:
+    """Whether copies of rows that these sessions had, or have forgotten, are still in the file.
+
+    A row's key stands before what it says, and in the index: twice, if the row is there.
+    """
+    found = table.traces(
+        re.compile(
+            b"[mpsb]:(?:%s)(?::[0-9a-f]+)*" % "|".join(map(re.escape, sorted(sids))).encode()
+        )
+    )
+    return any(
+        count > (_OCCURRENCES if table.get_row(key.decode()) else 0)
+        and not _is_kept(table, key.decode())
+        for key, count in found.items()
+    )
+
+
+def _is_kept(table: Table, key: str) -> bool:
+    """Whether it is the key of a message that is there: a copy of it tells nothing that is gone."""
+    return key.startswith("m:") and table.get(key) not in (None, FORGOTTEN)
 
 
 def _condemned(table: Table, is_alive: Callable[[str], bool]) -> list[str]:

