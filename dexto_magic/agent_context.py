@@ -122,11 +122,10 @@ class ContextMethods:
         room = self._room(session, config, config.options)
         composition, lines = fitted_on_paper(material, session, room)
         summary = composition.summary
-        learned = self._learned(config)
         return ContextReport(
             session=session.id,
             model=spec(config),
-            window=learned.limit if learned else context_window_of(config),
+            window=self._window(config),
             budget=session.context_budget,
             used=material.composed().tokens,
             is_reported=composition.measured,
@@ -173,7 +172,7 @@ class ContextMethods:
 
         hold = await store.hold(session.id, owner)
         try:
-            transcript = await store.transcript(session.id, everything=True)
+            transcript = await store.held(hold)
             fitting = Fitting(
                 store=store,
                 hold=hold,
@@ -222,10 +221,12 @@ class ContextMethods:
     def _room(
         self, session: Session, config: LLMConfig, options: Mapping[str, JSON]
     ) -> Room | None:
-        return room_of(session, context_window_of(config), self._learned(config), options)
+        learned = self._host.experience.rooms.get((config.provider, config.model))
+        return room_of(session, self._window(config), learned, options)
 
-    def _learned(self, config: LLMConfig) -> Room | None:
-        return self._host.experience.rooms.get((config.provider, config.model))
+    def _window(self, config: LLMConfig) -> int | None:
+        said = self._host.experience.windows.get((config.provider, config.model))
+        return said or context_window_of(config)
 
 
 def _next_turn(transcript: Transcript) -> int:

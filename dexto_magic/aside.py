@@ -8,8 +8,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from dexto_magic.conversation.messages import Aside
-from dexto_magic.errors import ModelUnavailableError
+from dexto_magic.errors import ModelRequestError, ModelUnavailableError
 from dexto_magic.llm.protocol import ChatModel, ChatRequest, Finished, Notice, TextDelta
+
+_CUT = ("length", "content_filter")
+"""Why a reply ends that is not whole, in OpenAI's words; half a summary would pass for a whole."""
 
 
 async def written(
@@ -39,6 +42,14 @@ async def written(
                 text += event.text
             elif isinstance(event, Notice):
                 tell(event)
+            elif isinstance(event, Finished) and event.finish_reason in _CUT:
+                raise ModelRequestError(
+                    f"{model.provider} ({model.name}) cut its {aside.kind} short "
+                    f"({event.finish_reason}), so it was not kept. Raise max_tokens, or choose "
+                    "another model.",
+                    provider=model.provider,
+                    model=model.name,
+                )
             elif isinstance(event, Finished) and cleaned(text):
                 return replace(
                     aside,

@@ -22,7 +22,7 @@ from dexto_magic.conversation.window import Composition, Material, seems_cut, si
 from dexto_magic.errors import ContextOverflowError, ModelError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.prompts import Answerer
-from dexto_magic.room import Room, room_in, room_of
+from dexto_magic.room import Room, room_of
 from dexto_magic.stores.protocol import Store
 
 DEFAULT_OVERFLOW: Overflow = "compact"
@@ -37,10 +37,12 @@ class Experience:
     """What an agent has learned of models while asking them.
 
     Attributes:
-        rooms: What a model takes, where its provider refused more.
+        windows: The context window of a model, where its provider said it.
+        rooms: What a model takes, where its provider refused more and did not say what.
         told: What was said already, so that it is said once.
     """
 
+    windows: dict[tuple[str, str], int] = field(default_factory=dict)
     rooms: dict[tuple[str, str], Room] = field(default_factory=dict)
     told: set[tuple[str, str]] = field(default_factory=set)
 
@@ -171,7 +173,7 @@ class Fitting:
         if refusal.window is None:
             self._refused = refused.tokens
         else:
-            self._experience.rooms[self._key] = room_in(refusal.window, self._options)
+            self._experience.windows[self._key] = refusal.window
         room = self._room
         if room is None or room.target >= refused.tokens:  # what was sent is more than it seems
             await self._reduce(refused.tokens * 2 // 3)
@@ -248,7 +250,8 @@ class Fitting:
     @property
     def _room(self) -> Room | None:
         learned = self._experience.rooms.get(self._key)
-        return room_of(self.session, self._answerer.window, learned, self._options)
+        window = self._experience.windows.get(self._key, self._answerer.window)
+        return room_of(self.session, window, learned, self._options)
 
     @property
     def _key(self) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def room_of(
     rooms = [Room(limit=budget, target=budget)] if budget else []
     if learned is not None:
         rooms.append(learned)
-    elif window is not None and not budget:
+    if window is not None:
         rooms.append(room_in(window, options))
     if not rooms:
         return None

@@ -221,8 +221,15 @@ class TurnRun:
         while True:
             prompt = self.prompt
             try:
-                message, revises = await self._step(self._message)
-                claim = partial(store.claim, prompt.session_id, message, owner, revises=revises)
+                message, before = await self._step(self._message)
+                claim = partial(
+                    store.claim,
+                    prompt.session_id,
+                    message,
+                    owner,
+                    revises=before.turn if before else None,
+                    asked=before.id if before else None,
+                )
                 return await self._step(claim)
             except SessionNotFoundError:
                 if prompt is self.prompt:
@@ -241,8 +248,8 @@ class TurnRun:
                     )
             await self._step(lambda: asyncio.sleep(_RETRY_SECONDS))
 
-    async def _message(self) -> tuple[Message, int | None]:
-        """The message, and the number of the turn that it is another version of, if it is one."""
+    async def _message(self) -> tuple[Message, Message | None]:
+        """The message, and the one of before that it takes the place of, if there is one."""
         prompt = self.prompt
         message = Message(
             role="user",
@@ -259,7 +266,7 @@ class TurnRun:
             message,
             content=before.content if prompt.text is None else prompt.text,
             attachments=before.attachments,
-        ), before.turn
+        ), before
 
     async def _answer(self, claim: Claim, answerer: Answerer) -> Reply:
         options = {**answerer.options, **self.prompt.options}
@@ -307,7 +314,7 @@ class TurnRun:
         self, claim: Claim, answerer: Answerer, options: Mapping[str, JSON]
     ) -> Fitting:
         prompt, host = self.prompt, self._host
-        transcript = await host.store.transcript(claim.session.id, everything=True)
+        transcript = await host.store.held(claim)
         return Fitting(
             store=host.store,
             hold=claim,

@@ -38,8 +38,8 @@ class UnsavedReplies:
 
     def keep(self, claim: Claim, reply: Message) -> None:
         """Takes a reply that could not be saved, and tries on."""
-        self._owed[claim.session.id] = (claim, reply)
-        task = asyncio.create_task(self._try_on(claim.session.id))
+        self._owed[claim.sid] = (claim, reply)
+        task = asyncio.create_task(self._try_on(claim.sid))
         self._retries.add(task)
         task.add_done_callback(self._retries.discard)
 
@@ -49,15 +49,18 @@ class UnsavedReplies:
         Raises:
             StoreError: It still cannot be saved.
         """
-        owed = self._owed.get(session_id)
+        for claim, _ in list(self._owed.values()):
+            if claim.session.id == session_id:
+                await self._settle(claim.sid)
+
+    async def _settle(self, sid: str) -> None:
+        owed = self._owed.get(sid)
         if owed is not None:
             claim, reply = owed
-            with suppress(
-                SessionError
-            ):  # it was reset or deleted meanwhile, or somebody was faster
+            with suppress(SessionError):  # reset or deleted meanwhile, or somebody was faster
                 await self._store.settle(claim, [reply])
-            if self._owed.get(session_id) is owed:
-                del self._owed[session_id]
+            if self._owed.get(sid) is owed:
+                del self._owed[sid]
 
     async def end(self) -> None:
         """Tries no more, but for each reply once, whatever becomes of the others.
@@ -70,13 +73,13 @@ class UnsavedReplies:
             task.cancel()
         await asyncio.gather(*retries, return_exceptions=True)
         async with AsyncExitStack() as steps:
-            for session_id in self._owed:
-                steps.push_async_callback(self.settle, session_id)
+            for sid in self._owed:
+                steps.push_async_callback(self._settle, sid)
 
-    async def _try_on(self, session_id: str) -> None:
+    async def _try_on(self, sid: str) -> None:
         delay = _FIRST_RETRY_SECONDS
-        while session_id in self._owed:
+        while sid in self._owed:
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
             with suppress(StoreError):
-                await self.settle(session_id)
+                await self._settle(sid)

@@ -123,6 +123,22 @@ def released(record: SessionRecord) -> SessionRecord:
     return replace(record, revision=record.revision + 1, open=None)
 
 
+def check_asked(
+    record: SessionRecord, turn: int | None, hidden: Sequence[Message], asked: str | None
+) -> None:
+    """Lets pass a turn that has the user message of an id in view, if it has to have one.
+
+    Raises:
+        SessionError: It has another, or none.
+    """
+    if asked is not None and asked not in [message.id for message in hidden]:
+        raise SessionError(
+            f"Turn {turn} of session {record.id!r} was replaced or undone just now; nothing was "
+            "sent. Look at it, and try again.",
+            session_id=record.id,
+        )
+
+
 def check_turn(record: SessionRecord, turn: int) -> None:
     """Lets pass the number of a turn that is in view.
 

@@ -91,6 +91,7 @@ class SessionRecord:
         family: What it shares with all that hold messages of the same origin, or ``None``: the sid
             and the epoch of the session where the first of them were said.
         source: What it was imported from, or ``None``.
+        forgets: Counts the turns that were forgotten, so that what was copied meanwhile is known.
         home: The notebook whose own session it is, or ``None``.
         notebooks: The notebooks that used it, the latest last.
         marks: What its home is recognised by (ids of cells, and of kernels), the latest last.
@@ -117,6 +118,7 @@ class SessionRecord:
     parent: str | None = None
     family: str | None = None
     source: str | None = None
+    forgets: int = 0
     home: str | None = None
     notebooks: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()

@@ -116,4 +116,5 @@ def forgotten(
         first = min(prompts, key=lambda message: message.turn, default=None)
         by_itself = None if first is None else automatic_title(first.content)
         title = titles[-1] if titles else by_itself
-    return replace(moved(record, line, left=left, came=()), title=title)
+    moved_on = moved(record, line, left=left, came=())
+    return replace(moved_on, title=title, forgets=record.forgets + 1)

@@ -158,7 +158,7 @@ def finish_fork(entries: Entries, fork: Fork) -> Session | None:
     parent = entries.entry(fork.parent.sid)
     if parent is None or parent.record.epoch != fork.parent.epoch:
         return None
-    if parent.record.line.gone != fork.parent.line.gone:
+    if parent.record.forgets != fork.parent.forgets:
         return None
     for digest in fork.digests:
         content = entries.table.get_row(file_key(fork.parent.sid, digest))

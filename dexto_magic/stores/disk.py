@@ -126,6 +126,9 @@ class DiskStore(Store):
             return await self._read_ended(lambda ledger: ledger.everything(session_id))
         return await self._read_ended(lambda ledger: ledger.transcript(session_id, limit=limit))
 
+    async def held(self, hold: Hold) -> Transcript:
+        return await self._read(lambda ledger: ledger.held(hold))
+
     async def rows(self, sid: str, *, epoch: int = -1, start: int = 0) -> Rows | None:
         return await self._read(lambda ledger: ledger.rows(sid, epoch=epoch, start=start))
 
@@ -145,11 +148,12 @@ class DiskStore(Store):
         owner: Owner,
         *,
         revises: int | None = None,
+        asked: str | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> Claim:
         return await self._write(
             lambda ledger: ledger.claim(
-                session_id, message, owner, revises=revises, files=files or {}
+                session_id, message, owner, revises=revises, asked=asked, files=files or {}
             )
         )
 

@@ -206,9 +206,10 @@ class Engine:
                 self.purge_later()
 
     def _purge(self, table: Table) -> bool | None:
-        if not collect(table, is_alive=self._is_alive):
+        emptied = collect(table, is_alive=self._is_alive)
+        if emptied is None:
             return None
-        self.purge_pending = not purge(table, is_alive=self._is_alive)
+        self.purge_pending = not purge(table, emptied)
         return not self.purge_pending
 
     def _purge_all(self) -> None:

@@ -106,15 +106,16 @@ class Ledger(Reading):
         owner: Owner,
         *,
         revises: int | None,
+        asked: str | None,
         files: Mapping[str, bytes],
     ) -> Claim:
         """Opens a turn, after ending one whose owner died."""
         entry = self.entries.idle(session_id)
         line = entry.record.line
-        hides = 0
+        hidden: list[Message] = []
         if revises is not None and revises in line:
             hidden = self.entries.messages_of(entry.record, revises, line.current(revises))
-            hides = len(hidden)
+        history.check_asked(entry.record, revises, hidden, asked)
         record, claim = history.opened(
             entry.record,
             message,
@@ -122,7 +123,7 @@ class Ledger(Reading):
             holder=owner.holder,
             now=self.entries.now(),
             revises=revises,
-            hides=hides,
+            hides=len(hidden),
         )
         self.entries.append(entry.record, [encode(message_to_json(claim.message))])
         for digest, content in files.items():

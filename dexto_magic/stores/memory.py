@@ -122,6 +122,10 @@ class MemoryStore(Store):
         newest = messages if limit is None else messages[max(0, len(messages) - limit) :]
         return Transcript(session=whole.session, messages=newest)
 
+    async def held(self, hold: Hold) -> Transcript:
+        record = history.fence(self._records.get(hold.sid), hold)
+        return history.whole(record, self._messages(record), self._asides(record))
+
     async def rows(self, sid: str, *, epoch: int = -1, start: int = 0) -> Rows | None:
         record = self._records.get(sid)
         if record is None:
@@ -162,9 +166,12 @@ class MemoryStore(Store):
         owner: Owner,
         *,
         revises: int | None = None,
+        asked: str | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> Claim:
         before = self._idle(session_id)
+        hidden = () if revises is None else self._in_view(before, before.line, revises)
+        history.check_asked(before, revises, hidden, asked)
         record, claim = history.opened(
             before,
             message,
@@ -172,7 +179,7 @@ class MemoryStore(Store):
             holder=owner.holder,
             now=self._now(),
             revises=revises,
-            hides=0 if revises is None else len(self._in_view(before, before.line, revises)),
+            hides=len(hidden),
         )
         self._rows[record.sid].append(claim.message)
         self._files[record.sid].update(files or {})

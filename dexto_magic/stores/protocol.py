@@ -153,6 +153,15 @@ class Store(Protocol):
         """
         ...
 
+    async def held(self, hold: Hold) -> Transcript:
+        """Everything that is kept of the session that is held, whatever it is called by now.
+
+        Raises:
+            SessionNotFoundError: The session was deleted meanwhile.
+            SessionError: It was reset meanwhile.
+        """
+        ...
+
     async def rows(self, sid: str, *, epoch: int = -1, start: int = 0) -> Rows | None:
         """What was written in a session since a row, or ``None`` if there is none of that sid.
 
@@ -186,6 +195,7 @@ class Store(Protocol):
         owner: Owner,
         *,
         revises: int | None = None,
+        asked: str | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> Claim:
         """Opens a turn: its user message is written and the session marked as the owner's.
@@ -198,12 +208,13 @@ class Store(Protocol):
             owner: Who runs the turn.
             revises: The number of the turn in view that this is a new version of; ``None`` for a
                 new turn at the end.
+            asked: The id of the user message that it takes the place of, if it has to be that one.
             files: The bytes of the message's attachments, by digest.
 
         Raises:
             SessionNotFoundError: There is no such session.
             SessionBusyError: A live owner runs a turn of it.
-            SessionError: The turn to be revised is not in view.
+            SessionError: The turn to be revised is not in view, or not in that version any more.
         """
         ...
 

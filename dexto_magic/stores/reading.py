@@ -99,10 +99,19 @@ class Reading:
         """The session's record and all that is kept of it."""
         with self._table.snapshot():
             record = self.entries.known(session_id).record
-            found = self.entries.read(record, 0, record.rows)
+            return record, self._whole(record)
+
+    def held(self, hold: Hold) -> Transcript:
+        """All that is kept of the session that is held."""
+        with self._table.snapshot():
+            entry = self.entries.entry(hold.sid)
+            return self._whole(history.fence(entry.record if entry else None, hold))
+
+    def _whole(self, record: SessionRecord) -> Transcript:
+        found = self.entries.read(record, 0, record.rows)
         messages = [rows.message_from_json(row) for row in found if rows.is_message(row)]
         asides = [rows.aside_from_json(row) for row in found if rows.is_aside(row)]
-        return record, history.whole(record, messages, asides)
+        return history.whole(record, messages, asides)
 
     def rows(self, sid: str, *, epoch: int, start: int) -> Rows | None:
         """What was written in a session since a row."""

@@ -12,7 +12,7 @@ it: its rows are collected if that one dies.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dexto_magic.conversation.record import SessionRecord
@@ -67,39 +67,42 @@ def is_pending(table: Table) -> bool:
     return bool(table.keys(*TOMBSTONES, limit=1))
 
 
-def collect(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
+def collect(table: Table, *, is_alive: Callable[[str], bool]) -> list[str] | None:
     """Takes some of the condemned rows away, in a transaction of its own.
 
     Returns:
-        Whether there was nothing left to take.
+        The tombstones whose rows are gone, or ``None`` if there was something to take.
     """
-    for tombstone in _condemned(table, is_alive):
+    emptied = []
+    for tombstone in table.keys(*TOMBSTONES, limit=_AT_ONCE):
+        if _is_of_the_living(table.get(tombstone), is_alive):
+            continue
         with table.transaction():
             if table.delete_range(*removed_range(tombstone), limit=_AT_ONCE):
-                return False
-    return True
+                return None
+        emptied.append(tombstone)
+    return emptied
 
 
-def purge(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
-    """After ``collect``: empties the log, and if that worked removes the tombstones.
+def purge(table: Table, emptied: Sequence[str]) -> bool:
+    """After ``collect``: empties the log, and if that worked removes the tombstones it gave.
 
     Returns:
-        Whether nothing of what was removed is in any file of the store.
+        Whether nothing of what was removed is in any file of the store. A session that is still
+        being built may hold some of it.
     """
-    tombstones = _condemned(table, is_alive)
-    if not tombstones:
-        return True
-    if not table.purge_log():
-        return False
-    sids = {sid_of_tombstone(key) for key in tombstones}
-    if _leaves_traces(table, sids):
-        table.rewrite()
-        if not table.purge_log() or _leaves_traces(table, sids):
+    if emptied:
+        if not table.purge_log():
             return False
-    with table.transaction():
-        for key in tombstones:
-            table.delete(key)
-    return len(tombstones) < _AT_ONCE
+        sids = {sid_of_tombstone(key) for key in emptied}
+        if _leaves_traces(table, sids):
+            table.rewrite()
+            if not table.purge_log() or _leaves_traces(table, sids):
+                return False
+        with table.transaction():
+            for key in emptied:
+                table.delete(key)
+    return not is_pending(table)
 
 
 def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:
@@ -122,11 +125,6 @@ def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:
 def _is_kept(table: Table, key: str) -> bool:
     """Whether it is the key of a message that is there: a copy of it tells nothing that is gone."""
     return key.startswith("m:") and table.get(key) not in (None, FORGOTTEN)
-
-
-def _condemned(table: Table, is_alive: Callable[[str], bool]) -> list[str]:
-    keys = table.keys(*TOMBSTONES, limit=_AT_ONCE)
-    return [key for key in keys if not _is_of_the_living(table.get(key), is_alive)]
 
 
 def _is_of_the_living(value: Any, is_alive: Callable[[str], bool]) -> bool:
