@@ -12,12 +12,11 @@ import sqlite3
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 
 import diskcache
 import pytest
 
-from dexto_magic.conversation.places import KNOWN_MARKS
 from dexto_magic.conversation.wire import message_to_json
 from dexto_magic.errors import (
     SessionBusyError,
@@ -31,44 +30,21 @@ from dexto_magic.errors import (
 )
 from dexto_magic.stores.codec import MODE_JSON, decode, encode
 from dexto_magic.stores.disk import DiskStore
-from dexto_magic.stores.locks import Gate
 from dexto_magic.stores.table import SETTINGS
 from dexto_magic.stores.waiting import outcome
+from tests.support.disks import database, gate_of_another, raw
 from tests.support.messages import assistant, user
 from tests.support.processes import heard, in_child, kill, python
+from tests.support.stores import texts
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-
-async def texts(store, session_id):
-    return [m.content for m in (await store.transcript(session_id)).messages]
-
-
-def database(store):
-    return store._home / "sessions" / "cache.db"
-
-
-def raw(store, sql, *values):
-    """Reads or changes the database behind the store's back."""
-    connection = sqlite3.connect(database(store), isolation_level=None)
-    try:
-        return connection.execute(sql, values).fetchall()
-    finally:
-        connection.close()
 
 
 def until_taken(engine):
     """Waits until the writer has taken what was submitted, and so waits at the gate itself."""
     while not engine._writer._jobs.empty():
         pass
-
-
-@contextmanager
-def gate_of_another(store):
-    """Holds the gate as another process would."""
-    with closing(Gate(store._home / "gate.lock", timeout=30)) as gate, gate.entered():
-        yield
 
 
 async def table_of(store):
@@ -649,141 +625,6 @@ async def test_rows_of_other_kinds_and_versions_are_not_in_view(disk):
         "q1 anew",
         "a1 anew",
     ]
-
-
-# -- deleted means deleted -------------------------------------------------------------------------
-
-SECRET = "the-secret-word"
-
-
-def files_with(store, text):
-    return [
-        path.name
-        for path in store._home.rglob("*")
-        if path.is_file() and text.encode() in path.read_bytes()
-    ]
-
-
-async def fill_with_secret(disk, *, turns=300):
-    owner = await disk.join("test")
-    await disk.create("eda", system=f"system {SECRET}")
-    for n in range(turns):
-        claim = await disk.claim("eda", user(f"{n} {SECRET} " * 5), owner)
-        await disk.save_partial(claim, assistant(f"{n} {SECRET} " * 50, usage=None))
-        await disk.settle(claim, [assistant(f"{n} {SECRET} " * 100)])
-    return await disk.claim("eda", user(f"running {SECRET}"), owner)
-
-
-async def test_after_a_delete_the_text_is_in_no_file(disk):
-    claim = await fill_with_secret(disk)
-    await disk.save_partial(claim, assistant(SECRET))
-    assert files_with(disk, SECRET)
-    removal = await disk.delete("eda")
-    assert removal.purge_pending is False
-    assert files_with(disk, SECRET) == []
-    assert raw(disk, "SELECT key FROM Cache WHERE typeof(key) = 'text'") == [("v:schema",)]
-
-
-async def test_after_a_reset_the_text_is_in_no_file(disk):
-    await fill_with_secret(disk)
-    await disk.update("eda", system="")
-    await disk.reset("eda")
-    assert files_with(disk, SECRET) == []
-
-
-async def test_after_a_removal_no_text_of_a_session_without_messages_is_in_a_file(disk):
-    await disk.create(f"unused {SECRET}", system=f"system {SECRET}")
-    assert files_with(disk, SECRET)
-    assert (await disk.delete(f"unused {SECRET}")).purge_pending is False
-    assert files_with(disk, SECRET) == []
-
-
-async def test_after_a_reset_and_a_delete_no_text_of_the_session_is_in_a_file(disk):
-    owner = await disk.join("test")
-    await disk.create("eda", system=f"system {SECRET}")
-    await disk.settle(await disk.claim("eda", user(SECRET), owner), [assistant(SECRET)])
-    await disk.reset("eda")
-    assert files_with(disk, SECRET), "the system prompt is kept"
-    await disk.delete("eda")
-    assert files_with(disk, SECRET) == []
-
-
-async def test_a_removal_of_an_empty_session_says_so_if_a_reader_delays_its_purge(disk):
-    with closing(sqlite3.connect(database(disk), isolation_level=None)) as reader:
-        await disk.create("eda", system=SECRET)
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM Cache").fetchall()
-        assert (await disk.reset("eda")).purge_pending is True
-        assert (await disk.delete("eda")).purge_pending is True
-        assert files_with(disk, SECRET)
-    assert (await disk.delete((await disk.create("other")).id)).purge_pending is False
-    assert files_with(disk, SECRET) == []
-
-
-@pytest.mark.parametrize("verb", ["reset", "delete"])
-async def test_a_removal_that_is_cancelled_halfway_says_what_it_did_and_is_finished(disk, verb):
-    await fill_with_secret(disk, turns=10)
-    await disk.update("eda", system="")
-    engine = await disk._running()
-    purge, held = engine.purge, gate_of_another(disk)
-
-    def cancelled_meanwhile():
-        held.__enter__()  # so that the purge cannot begin before it is dropped
-        removing.cancel()
-        return purge()
-
-    engine.purge = cancelled_meanwhile
-    removing = asyncio.create_task(getattr(disk, verb)("eda"))
-    removal = await removing
-    assert (removal.deleted, removal.message_count) == (verb == "delete", 21)
-    assert removal.purge_pending is True
-    assert files_with(disk, SECRET)
-    held.__exit__(None, None, None)
-    await until(lambda: not engine.purge_pending)
-    assert files_with(disk, SECRET) == []
-
-
-async def test_a_delete_leaves_no_mark_behind_that_the_session_knew_once(disk):
-    await disk.create("own")
-    for k in range(3):
-        await disk.set_home("own", "/a.ipynb", [f"cell {k} {n}" for n in range(KNOWN_MARKS)])
-    await disk.set_home("own", "/b.ipynb", ["cell last"])
-    marks = "SELECT count(*) FROM Cache WHERE key >= 'k:' AND key < 'k;'"
-    assert raw(disk, marks) == [(KNOWN_MARKS,)]
-    homes = "SELECT count(*) FROM Cache WHERE key >= 'f:' AND key < 'f;'"
-    assert raw(disk, homes) == [(1,)]
-    await disk.delete("own")
-    assert (raw(disk, marks), raw(disk, homes)) == ([(0,)], [(0,)])
-
-
-async def test_a_purge_that_a_reader_delays_is_said_and_done_later(disk):
-    await fill_with_secret(disk)
-    reader = sqlite3.connect(database(disk), isolation_level=None)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM Cache").fetchall()
-    assert (await disk.delete("eda")).purge_pending is True
-    assert files_with(disk, SECRET)
-    reader.execute("COMMIT")
-    reader.close()
-    await disk.create("any later write")
-    await disk.close()
-    assert files_with(disk, SECRET) == []
-
-
-async def test_a_removal_that_was_cut_short_is_finished_at_the_next_opening(tmp_path):
-    store = DiskStore(tmp_path / "store")
-    await store.open()
-    await fill_with_secret(store)
-    # The first step alone, as if the process had been killed right after it.
-    await store._write(lambda ledger: ledger.delete("eda"))
-    await store.close()
-    assert files_with(store, SECRET)
-    await store.open()
-    await store.create("next")  # the writer does things in order: the purge stands before this
-    while raw(store, "SELECT key FROM Cache WHERE key LIKE 'x:%'"):
-        await store.update("next", model="m")
-    assert files_with(store, SECRET) == []
-    await store.close()
 
 
 # -- its folder ------------------------------------------------------------------------------------

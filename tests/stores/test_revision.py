@@ -145,6 +145,22 @@ async def test_a_version_whose_owner_died_with_nothing_saved_gives_the_one_befor
     assert (await store.get(eda)).message_count == 6
 
 
+async def test_what_was_saved_of_one_version_is_not_taken_for_another(store, owner, eda):
+    for end in ("settled", "died"):
+        doomed = await store.join("will die")
+        claim = await store.claim(eda, user(f"two, {end}"), doomed, revises=2)
+        await store.save_partial(claim, assistant(f"half, {end}", usage=None))
+        if end == "settled":
+            await store.settle(claim, [assistant("whole")])
+        await store.leave(doomed)
+        kept = await texts(store, eda)
+        assert kept[2:4] == [f"two, {end}", "whole" if end == "settled" else "half, died"]
+        doomed = await store.join("will die")
+        await store.claim(eda, user("two again"), doomed, revises=2)
+        await store.leave(doomed)
+        assert await texts(store, eda) == kept
+
+
 async def test_a_turn_that_is_not_in_view_cannot_be_revised(store, owner, eda):
     await store.forget(eda, 2)
     await store.undo(eda)
