@@ -15,6 +15,7 @@ from dexto_magic.jupyter.asking import Asked
 from dexto_magic.jupyter.parsing import parsed
 from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
 from dexto_magic.jupyter.workbench import Workbench
+from dexto_magic.rendering.views import Said
 from dexto_magic.verb_arguments import (
     AT,
     EVERY_SESSION,
@@ -51,10 +52,13 @@ def redo(bench: Workbench, rest: str) -> TurnChange:
     return bench.agent.redo(required_session(bench, "redo").id)
 
 
-def forget(bench: Workbench, rest: str) -> Removal:
+def forget(bench: Workbench, rest: str) -> Removal | Said:
     """Takes a turn of the current session away for good."""
     arguments = parsed("forget", rest, TURN, YES)
     name = required_session(bench, "forget").id
+    if commands.is_forgotten(bench.agent, name, arguments.turn):
+        # Not an error in a cell: running a notebook again must not stop at what is done already.
+        return Said((f"turn {arguments.turn} of {name!r} was forgotten before; nothing was done",))
     confirm(bench, name, "forget", yes=arguments.yes, turn=arguments.turn)
     return bench.agent.forget_turn(name, arguments.turn)
 
