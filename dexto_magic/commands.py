@@ -22,7 +22,7 @@ from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.messages import Role
 from dexto_magic.conversation.prices import Prices, prices_of
 from dexto_magic.conversation.record import CONTEXT_BUDGET, OVERFLOW, SessionChanges
-from dexto_magic.conversation.session import Session, Transcript
+from dexto_magic.conversation.session import Session, Transcript, valid_session_id
 from dexto_magic.conversation.transfer import Exported
 from dexto_magic.conversation.usage import UsageReport, usage_of
 from dexto_magic.errors import (
@@ -340,8 +340,10 @@ def forked(agent: DextoAgent, session_id: str, new_id: str, *, turn: int | None)
     try:
         return Forked(agent.fork_session(session_id, new_id, turn=turn), made=True)
     except SessionExistsError:
-        there = agent.get_session(new_id)
-        if there is None or there.forked_from != known(agent, session_id).id:
+        there, source = agent.get_session(new_id), known(agent, session_id)
+        origin = there.forked_from if there else None
+        # Where the line is run again, the fork itself may be what a line without a name goes by.
+        if there is None or origin is None or source.id not in (origin, there.id):
             raise
         return Forked(there, made=False)
 
@@ -352,8 +354,10 @@ def renamed(agent: DextoAgent, old: str, new: str) -> Renamed:
     Raises:
         SessionNotFoundError: There is no such session.
         SessionExistsError: Another session has the new name.
+        InvalidSessionIdError: No session can have one of the names.
         StoreError: The store cannot take it.
     """
+    old, new = valid_session_id(old), valid_session_id(new)
     try:
         return Renamed(old, agent.rename_session(old, new), made=old != new)
     except SessionNotFoundError:
@@ -392,6 +396,17 @@ def loss(
         f"{session.id!r} holds {plain.count(session.turn_count, 'turn')}, the first of "
         f"{plain.moment(first)}, the last of {plain.moment(session.updated_at)}"
     )
+
+
+def is_forgotten(agent: DextoAgent, session_id: str, turn: int) -> bool:
+    """Whether a turn was forgotten before.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        StoreError: The store cannot be read.
+    """
+    line = agent.get_transcript(session_id, everything=True).line
+    return line is not None and turn in line.gone
 
 
 def known(agent: DextoAgent, session_id: str) -> Session:

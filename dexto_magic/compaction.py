@@ -25,6 +25,9 @@ from dexto_magic.llm.protocol import ChatRequest
 KEPT_TURNS = 2
 """Turns, the newest, that stay word for word."""
 
+SUMMARY_SHARE = 8
+"""What part of a request, at least, is kept for the summary in it: an eighth."""
+
 SMALLEST_PORTION = 16
 """Estimated tokens of turns below which nothing is left that could be summarised."""
 
@@ -52,11 +55,25 @@ LONGEST_TITLE = 100
 """Characters of a title that a model wrote."""
 
 
-def to_summarise(material: Material) -> list[Turn]:
-    """The turns that a summary should stand for and none does, the newest two left out."""
+def to_summarise(material: Material, kept: int = KEPT_TURNS) -> list[Turn]:
+    """The turns that a summary should stand for and none does, the newest left out."""
     done = material.summary.turn if material.summary else 0
-    turns = material.turns[: -KEPT_TURNS or None]
+    turns = material.turns[: -kept or None]
     return [turn for turn in turns if turn.number > done]
+
+
+def kept_turns(material: Material, target: int) -> int:
+    """How many of the newest turns can stay word for word in a request of ``target`` tokens.
+
+    What does not is summarised, too: of a turn that is left out, the model would know nothing.
+    """
+    without = replace(material, summary=None)
+    summary = estimate(material.summary.content) if material.summary else 0
+    left = target - max(summary, target // SUMMARY_SHARE)
+    for kept in range(min(KEPT_TURNS, len(material.turns)), 0, -1):
+        if without.composed(material.turns[-kept].number).tokens <= left:
+            return kept
+    return 0
 
 
 def summary_request(turns: Sequence[Turn], before: Aside | None) -> ChatRequest:

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from dexto_magic.aside import written
-from dexto_magic.compaction import portion, summary_of, summary_request, to_summarise
+from dexto_magic.compaction import (
+    kept_turns,
+    portion,
+    summary_of,
+    summary_request,
+    to_summarise,
+)
 from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import JSON, Turn, Usage
 from dexto_magic.conversation.record import Hold
@@ -88,7 +94,7 @@ def fitted_on_paper(
         return composition, (f"it would be refused: {too_long}",)
     fitting = material.fitting(room.target)
     line = fitting.left_out or f"the new message alone is {too_long}"
-    turns = to_summarise(material)
+    turns = to_summarise(material, kept_turns(material, room.target))
     if overflow == "compact" and turns:
         line = f"{too_long}: {span_of(turns)} would be summarised first; without that, {line}"
     return fitting, (line,)
@@ -138,7 +144,7 @@ class Fitting:
         self._options = options
         self._experience = experience
         self._tell = tell
-        self._compacted = False
+        self._failed = False
         self._refused: int | None = None
         self._overflow = hold.session.overflow or DEFAULT_OVERFLOW
         self.session = hold.session
@@ -191,23 +197,23 @@ class Fitting:
         if line is not None:
             self._tell(Notice(line))
 
-    async def compact(self) -> int:
-        """Summarises all turns but the newest two; how many there were to summarise.
+    async def compact(self) -> None:
+        """Summarises all turns but the newest two.
 
         Raises:
             ModelError: The model did not answer as it should; what it wrote before that is kept.
             StoreError: A summary could not be kept.
         """
-        return await self._compact(self._room.target if self._room else None)
+        target = self._room.target if self._room else None
+        await self._compact(to_summarise(self._material), target)
 
-    async def _compact(self, target: int | None) -> int:
+    async def _compact(self, turns: Sequence[Turn], target: int | None) -> None:
         """Summarises turns in as many requests as it takes, each of which carries what was before.
 
         Args:
+            turns: Those that no summary stands for.
             target: Tokens that such a request may have, or ``None`` where nobody knows.
         """
-        turns = to_summarise(self._material)
-        count = len(turns)
         refused: int | None = None
         while turns:
             room = None if target is None else self._material.estimate_of(target)
@@ -222,8 +228,6 @@ class Fitting:
                 refused = size if refused is None else min(size, refused // 2)
             else:
                 turns = turns[len(part) :]
-        self.composition = self._material.composed()
-        return count
 
     def remarks(self, usage: Usage | None) -> list[str]:
         """What is worth saying of the request once the provider has counted its tokens."""
@@ -262,13 +266,15 @@ class Fitting:
         return any(usage is not None and usage.input_tokens > LARGE_TURN for usage in usages)
 
     async def _reduce(self, target: int) -> None:
-        if self._overflow == "compact" and not self._compacted:
-            self._compacted = True
+        if self._overflow == "compact" and not self._failed:
+            kept = kept_turns(self._material, target)
             try:
-                await self._compact(target)
+                await self._compact(to_summarise(self._material, kept), target)
             except ContextOverflowError:
+                self._failed = True
                 self._tell(Notice("not all older turns could be summarised: the rest is left out"))
             except ModelError as error:
+                self._failed = True
                 self._tell(Notice(f"the older turns are left out, not summarised: {error}"))
         self.composition = self._material.fitting(target)
 

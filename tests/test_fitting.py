@@ -141,6 +141,20 @@ async def test_a_fact_from_turn_1_is_still_answered_after_three_compactions(agen
     assert all("My name is Sarah." in one.content for one in made)
 
 
+async def test_where_not_even_two_turns_fit_the_summary_is_of_what_is_left_out_too(agent, server):
+    await talk(agent, 2)
+    await agent.generate(f"My dog is Rex.\nRepeat after me: {LONG}", "eda")
+    await agent.generate(f"Repeat after me: {LONG}", "eda")
+    await agent.update_session("eda", context_budget=160)
+    told, reply = await agent.told("What is my dog and my name?", "eda")
+    assert reply.content == "Your dog is Rex. Your name is Sarah."
+    assert told[-1] == "sending the last 1 of 4 turns and a summary of the rest"
+    await agent.update_session("eda", context_budget=110)
+    told, reply = await agent.told("What is my dog and my name?", "eda")
+    assert reply.content == "Your dog is Rex. Your name is Sarah."
+    assert told[-1] == "sending the last 1 of 5 turns and a summary of the rest"
+
+
 async def test_no_turn_is_summarised_twice(agent, server):
     await talk(agent, 1)
     await agent.update_session("eda", context_budget=BUDGET)

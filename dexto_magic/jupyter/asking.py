@@ -78,7 +78,7 @@ def ask(bench: Workbench, text: str | None, name: str | None, asked: Asked) -> R
         "options": options,
         "stream": asked.stream,
         "wait": bench.defaults.wait,
-        "note": RESUMED if resumed else None,
+        "note": RESUMED if resumed and session.turn_count > asked.again else None,
         "origin": Origin(notebook=here.notebook, cell_id=here.cell_id),
     }
     try:
@@ -94,7 +94,7 @@ def ask(bench: Workbench, text: str | None, name: str | None, asked: Asked) -> R
         reply = _followed(stream, view, line=line)
     finally:
         if stream.saved is not None and stream.saved.status != "failed":
-            bench.note_turn(session)
+            bench.note_turn(session, stream.saved.session_id)
     if reply.status != "complete":
         raise KeyboardInterrupt(f"the turn was stopped from elsewhere ({reply.message.reason})")
     return reply
@@ -132,6 +132,8 @@ def _followed(stream: BlockingReplyStream, view: ReplyView, *, line: bool) -> Re
         view.end(stream.saved, line=line)
         if stream.saved is None:
             error.args = ("ended before anything was sent; nothing was stored",)
+        else:
+            error.args = ("the turn was ended; what had arrived is kept",)
         raise
     except BaseException:
         view.end(stream.saved, line=line)

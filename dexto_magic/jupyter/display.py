@@ -159,6 +159,7 @@ class KernelView:
     def notice(self, text: str) -> None:
         """Shows a line of ours above the reply."""
         self._notices.append(text)
+        self._passing = []
         if self._streams:
             self._update()
 
@@ -167,7 +168,8 @@ class KernelView:
         if isinstance(event, Notice):
             if event.passing:
                 self._passing = [event.text]
-                self.tick()
+                if self._streams:
+                    self._update()
             else:
                 self.notice(event.text)
             return

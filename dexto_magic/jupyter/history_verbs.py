@@ -73,10 +73,9 @@ def forget(bench: Workbench, rest: str) -> Removal | Said:
     """Takes a turn of the current session away for good."""
     arguments = parsed("forget", rest, TURN, YES)
     name = required_session(bench, "forget").id
-    line = bench.agent.get_transcript(name, everything=True).line
-    if line is not None and arguments.turn in line.gone:
+    if commands.is_forgotten(bench.agent, name, arguments.turn):
         # Not an error in a cell: running a notebook again must not stop at what is done already.
-        return Said((f"turn {arguments.turn} of {name!r} was forgotten before",))
+        return Said((f"turn {arguments.turn} of {name!r} was forgotten before; nothing was done",))
     confirm(bench, name, "forget", yes=arguments.yes, turn=arguments.turn)
     return bench.agent.forget_turn(name, arguments.turn)
 

@@ -224,7 +224,7 @@ def _short_errors(shell: InteractiveShell) -> Iterator[None]:
         from dexto_magic.rendering.plain import printable
         from dexto_magic.settings import wants_color
 
-        said = printable(str(error)) or "the turn was ended; what had arrived is kept"
+        said = printable(str(error)) or "interrupted"
         colored = wants_color() and shell.colors.lower() != "nocolor"
         kind = type(error).__name__
         lines = [f"\x1b[31m{kind}\x1b[0m: {said}" if colored else f"{kind}: {said}"]

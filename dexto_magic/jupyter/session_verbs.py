@@ -38,8 +38,7 @@ def use(bench: Workbench, rest: str) -> Said:
 def new(bench: Workbench, rest: str) -> Said:
     """Begins a session and makes it the current one."""
     name = parsed("new", rest, session_name(optional=True)).name
-    if name == LAST:
-        raise UsageError(f"{LAST!r} stands for the session before in `%dexto use {LAST}`")
+    _refuse_last(name)
     session, made = bench.new(name)
     if not made:
         return _now_current(session)
@@ -70,10 +69,12 @@ def fork(bench: Workbench, rest: str) -> Forked:
     if len(arguments.names) not in (1, 2):  # what it comes from, and what it makes
         raise UsageError("`%dexto fork [NAME] NEW [--at TURN]`: a name with spaces takes quotes")
     *given, new = arguments.names
+    _refuse_last(new)
     name = name_or_current(bench, given[0] if given else None, "fork", more=" NEW")
     fork = commands.forked(bench.agent, name, new, turn=arguments.at)
-    bench.use(fork.session.id)
-    bench.note_fork(name, fork.session)
+    if fork.made:
+        bench.note_fork(name, fork.session)
+    bench.go_on_in(fork.session)
     return replace(fork, current=True)
 
 
@@ -82,18 +83,30 @@ def rename(bench: Workbench, rest: str) -> Renamed:
     arguments = parsed(
         "rename", rest, session_name("old", metavar="OLD"), session_name("new", metavar="NEW")
     )
+    _refuse_last(arguments.new)
     renamed = commands.renamed(bench.agent, arguments.old, arguments.new)
     bench.rename(renamed.old, renamed.session.id)
     return renamed
 
 
+def _refuse_last(name: str | None) -> None:
+    """Keeps a session from having the name by which `use` could never reach it.
+
+    Raises:
+        UsageError: It is that name.
+    """
+    if name == LAST:
+        raise UsageError(f"{LAST!r} stands for the session before in `%dexto use {LAST}`")
+
+
 def title(bench: Workbench, rest: str) -> Said | Facts:
     """Shows, sets or generates the title of the current session."""
+    generate = rest.startswith("--") and parsed("title", rest, GENERATE).generate
     session = required_session(bench, "title")
-    if rest == GENERATE.names[0]:
+    if generate:
         session = bench.agent.generate_title(session.id)
     elif rest:
-        session = bench.agent.update_session(session.id, title="" if rest in NOTHING else rest)
+        session = bench.agent.update_session(session.id, title=unquoted(rest))
     return commands.title_of(session)
 
 
@@ -135,7 +148,7 @@ def system(bench: Workbench, text: str) -> Said | Facts:
             return Facts(((f"system prompt of {session.id!r}", session.system),))
         return Said(("this session has no system prompt of its own: `%dexto system TEXT`",))
     settled, lines = bench.settled_session()
-    session = bench.agent.update_session(settled.id, system="" if text in NOTHING else text)
+    session = bench.agent.update_session(settled.id, system=unquoted(text))
     if session.system is None:
         return Said((*lines, f"{session.id!r} has no system prompt of its own any more"))
     said = f"system prompt of {session.id!r} from the next turn on"
@@ -152,10 +165,11 @@ def model(bench: Workbench, name: str) -> Said:
                 f"`%dexto model PROVIDER:NAME` chooses another; providers: {', '.join(PROVIDERS)}",
             )
         )
+    name = unquoted(name)
     if name.partition(":")[0].strip().lower() == PRACTICE:
         bench.choose_practice(name)
         return Said((f"model: {bench.practice}, for this kernel, stored with no session",))
-    session, lines = bench.choose_model("" if name in NOTHING else name)
+    session, lines = bench.choose_model(name)
     if session.model is None:
         return Said((*lines, f"{session.id!r} goes by the default again: {bench.agent.model}"))
     return Said((*lines, f"model of {session.id!r} from the next turn on: {session.model}"))
@@ -230,5 +244,8 @@ def confirm(bench: Workbench, name: str, verb: str, *, yes: bool, turn: int | No
         raise UsageError(f"{loss}, from before this kernel. To {verb} it all the same, add --yes")
 
 
-NOTHING = ('""', "''")
-"""What takes a session's own value away, where a new one would stand."""
+def unquoted(text: str) -> str:
+    """A text without the quotation marks around all of it; nothing is left of ``""``."""
+    mark = text[:1]
+    quoted = len(text) > 1 and mark in "\"'" and text[-1] == mark and mark not in text[1:-1]
+    return text[1:-1] if quoted else text

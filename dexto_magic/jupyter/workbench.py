@@ -161,9 +161,20 @@ class Workbench:
                 raise SessionNotFoundError("There is no session from before this kernel.")
             name = others[0]
         session = commands.known(self.agent, name)
+        self.go_on_in(session)
+        return session
+
+    def go_on_in(self, session: Session) -> None:
+        """Lets cells without a name go to a session."""
         self.current = session.id
         self._note_use(session)
-        return session
+
+    def note_fork(self, source: str, fork: Session) -> None:
+        """Takes note of a fork that was made just now: what was said here was said in it, too."""
+        self._greeted.add(fork.id)
+        last = self.agent.get_session_history(fork.id, limit=1)
+        if source in self._fresh and last and last[0].created_at >= self.started_at:
+            self._fresh.add(fork.id)
 
     def new(self, name: str | None) -> tuple[Session, bool]:
         """Makes a session and makes it the current one; tells whether it was made just now.
@@ -176,8 +187,7 @@ class Workbench:
             session = self.agent.create_session(name)
             if name is None:
                 adopt(self.agent, session, place(self.shell))
-        self.current = session.id
-        self._note_use(session)
+        self.go_on_in(session)
         return session, made
 
     def rename(self, old: str, new: str) -> None:
@@ -234,12 +244,6 @@ class Workbench:
         self._greeted.add(session.id)
         return session, lines, session.id not in self._fresh
 
-    def note_fork(self, parent: str, fork: Session) -> None:
-        """Takes note that a session goes on from another: what is of this kernel there is here, too."""
-        self._greeted.add(fork.id)
-        if parent in self._fresh:
-            self._fresh.add(fork.id)
-
     def session_in_sight(self, name: str | None, here: Place) -> tuple[Session | None, bool]:
         """The session that a cell would go to, if it is there, and whether it would be resumed.
 
@@ -253,14 +257,21 @@ class Workbench:
         resumed = session is not None and session.turn_count > 0 and session.id not in self._fresh
         return session, resumed
 
-    def note_turn(self, session: Session) -> None:
-        """Takes note that the session has a turn of this kernel, and so is resumed no more."""
-        self._fresh.add(session.id)
+    def note_turn(self, session: Session, ended_in: str) -> None:
+        """Takes note that the session has a turn of this kernel, and so is resumed no more.
+
+        Args:
+            session: The session as it was before.
+            ended_in: Its name by then: it may have been renamed meanwhile.
+        """
+        if ended_in != session.id:
+            self.rename(session.id, ended_in)
+        self._fresh.add(ended_in)
 
     def _own(self, here: Place) -> tuple[str, list[str]]:
         lines: list[str] = []
         if self.current is not None and self.agent.get_session(self.current) is None:
-            lines.append(f"session {self.current!r} was deleted")
+            lines.append(f"session {self.current!r} is gone: it was deleted, or renamed elsewhere")
             self.forget(self.current)
         if self.current is None:
             own = own_session(self.agent, here)
