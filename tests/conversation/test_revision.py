@@ -100,7 +100,7 @@ def forget(record, said, turn, asides=()):
 def test_a_forgotten_turn_leaves_the_tokens_and_the_rows_counted():
     record, said = talked("one", "two", "three")
     after = forget(record, said, 2)
-    assert changed(record, after) == {"line", "revision", "messages"}
+    assert changed(record, after) == {"line", "revision", "messages", "forgets"}
     assert (after.messages, after.session().turn_count) == (4, 2)
 
 

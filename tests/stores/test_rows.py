@@ -96,10 +96,15 @@ def test_a_record_is_read_with_every_field_as_it_was_written(record):
 def test_fields_of_a_later_version_are_passed_over_in_records(record):
     row = stored(record_to_json(record))
     plain = {"settings", "versions", "latest"}  # these hold what people and others put there
-    strange = {
-        name: value if name in plain else with_strange_fields(value) for name, value in row.items()
-    }
-    assert repr(record_from_json(strange | {"new": 1})) == repr(record)
+
+    def strange(parts):
+        kept = {
+            name: value if name in plain else with_strange_fields(value)
+            for name, value in parts.items()
+        }
+        return kept | {"new": 1}
+
+    assert repr(record_from_json(strange(row) | {"line": strange(row["line"])})) == repr(record)
 
 
 RECORD = SessionRecord(
@@ -111,7 +116,7 @@ RECORD = SessionRecord(
 )
 
 
-SINCE_VERSION_2 = {"forked_at", "parent", "family", "source"}
+SINCE_VERSION_2 = {"forked_at", "parent", "family", "source", "forgets", "line"}
 
 
 @pytest.mark.parametrize("name", sorted(set(record_to_json(RECORD)) - SINCE_VERSION_2))
@@ -119,6 +124,15 @@ def test_a_record_that_lacks_what_every_record_has_is_refused(name):
     row = record_to_json(RECORD)
     del row[name]
     with pytest.raises(StoreCorruptedError, match=f"session of the store.*{name}"):
+        record_from_json(row)
+
+
+def test_a_record_without_a_line_is_refused_and_so_is_this_versions_by_the_first():
+    """Version 1 looked for the parts of a line in the record itself, and would strip the rest."""
+    row = record_to_json(RECORD)
+    assert not {"turns", "versions", "undo"} & set(row)
+    del row["line"]
+    with pytest.raises(StoreCorruptedError, match=r"session of the store.*turns"):
         record_from_json(row)
 
 
@@ -179,17 +193,18 @@ def test_a_row_that_is_no_record_is_refused(row):
     [
         {"created": "yesterday"},
         {"used": None},
-        {"versions": []},
-        {"versions": {"x": 1}},
+        {"line": None},
+        {"line": {"versions": []}},
+        {"line": {"versions": {"x": 1}}},
         {"open": []},
         {"open": "own_1"},
         {"usage": None},
-        {"undo": 5},
-        {"undo": [5]},
-        {"undo": [{"turn": 1}]},
-        {"replaced": 5},
-        {"latest": {"x": 1}},
-        {"gone": 5},
+        {"line": {"undo": 5}},
+        {"line": {"undo": [5]}},
+        {"line": {"undo": [{"turn": 1}]}},
+        {"line": {"replaced": 5}},
+        {"line": {"latest": {"x": 1}}},
+        {"line": {"gone": 5}},
         {"notebooks": None},
         {"marks": 5},
     ],
@@ -197,7 +212,10 @@ def test_a_row_that_is_no_record_is_refused(row):
 )
 def test_a_record_with_a_part_that_makes_no_sense_is_refused(damage):
     with pytest.raises(StoreCorruptedError, match="session of the store"):
-        record_from_json(record_to_json(RECORD) | damage)
+        row = record_to_json(RECORD)
+        line = damage.get("line")
+        whole = {**row["line"], **line} if line else line
+        record_from_json(row | damage | ({"line": whole} if "line" in damage else {}))
 
 
 @steady
