@@ -56,14 +56,9 @@ def end_building(table: Table, sid: str) -> None:
     table.delete(tombstone_key(sid, 0))
 
 
-def is_building(table: Table, sid: str) -> bool:
-    """Whether the session's rows are not collected, for all that is known."""
-    return table.get(tombstone_key(sid, 0)) is not None
-
-
-def is_pending(table: Table) -> bool:
+def is_pending(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
     """Whether anything that was removed may still be in a file of the store."""
-    return bool(table.keys(*TOMBSTONES, limit=1))
+    return bool(_condemned(table, is_alive))
 
 
 def collect(table: Table, *, is_alive: Callable[[str], bool]) -> bool:

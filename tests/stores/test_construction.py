@@ -178,6 +178,8 @@ def let_go_on(process):
 @pytest.mark.anyio
 async def test_what_another_process_is_building_is_seen_and_collected_by_none(long):
     """A purge, an opening and a use of the name meanwhile do not touch it."""
+    derived = long.side_folder / "search.db"
+    derived.write_text("of what is there")
     with python(BUILDER, long.location) as builder:
         assert heard(builder) == "a part"
         assert await long.get("made") is None
@@ -191,6 +193,7 @@ async def test_what_another_process_is_building_is_seen_and_collected_by_none(lo
         await long.create("other")
         assert (await long.delete("other")).purge_pending is False
         assert rows_of(long, "m") == 2 * TURNS + AT_ONCE
+        assert derived.exists(), "nothing was removed"
         while (word := [let_go_on(builder), heard(builder)][1]) != "made":
             assert word == "a part"
         assert builder.wait() == 0
