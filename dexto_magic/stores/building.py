@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from dexto_magic.conversation import descent
 from dexto_magic.conversation.history import check_turn
+from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.record import SessionRecord
 from dexto_magic.conversation.session import Session, taken
 from dexto_magic.stores import homes, removal, rows
@@ -158,7 +159,7 @@ def finish_fork(entries: Entries, fork: Fork) -> Session | None:
     parent = entries.entry(fork.parent.sid)
     if parent is None or parent.record.epoch != fork.parent.epoch:
         return None
-    if parent.record.line.gone != fork.parent.line.gone:
+    if _told(fork, parent.record.line) != _told(fork, fork.parent.line):
         return None
     for digest in fork.digests:
         content = entries.table.get_row(file_key(fork.parent.sid, digest))
@@ -168,6 +169,16 @@ def finish_fork(entries: Entries, fork: Fork) -> Session | None:
     assert record.family is not None
     entries.table.add(member_key(record.family, record.sid), encode(None))
     return _finish(entries, record)
+
+
+def _told(fork: Fork, line: Line) -> tuple[tuple[int, ...], dict[int, int]]:
+    """What of a line tells if turns that a fork takes over were forgotten.
+
+    Their numbers are in it, unless others have them by now, which are of higher versions.
+    """
+    end = fork.record.line.end
+    latest = {turn: version for turn, version in line.latest.items() if turn <= end}
+    return line.gone_up_to(end), latest
 
 
 def write(entries: Entries, sid: str, start: int, encoded: Sequence[Row]) -> None:

@@ -321,6 +321,29 @@ async def test_what_is_forgotten_meanwhile_is_in_no_fork(long, amid, at):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("at", [1, LAST])
+async def test_what_is_forgotten_meanwhile_is_in_no_fork_though_its_number_is_used_again(
+    long, amid, at
+):
+    owner = await long.join("a test")
+    await long.undo("eda")
+    await say(long, owner, "eda", "the-secret-word")
+
+    async def forget_and_use_the_number(other, another):
+        await other.forget("eda", TURNS)
+        await other.undo("eda")
+        await say(other, another, "eda", "one before")
+        await say(other, another, "eda", "the last")
+
+    amid(forget_and_use_the_number, at=at)
+    await long.fork("eda", "made")
+    assert (await prompts(long, "made"))[-2:] == ["one before", "the last"]
+    assert (await long.get("made")).message_count == 2 * TURNS
+    await collected(long)
+    assert files_with(long, "the-secret-word") == []
+
+
+@pytest.mark.anyio
 async def test_a_fork_of_a_session_that_is_used_meanwhile_has_what_was_in_view(long, amid):
     async def use(other, owner):
         await say(other, owner, "eda", "next")
