@@ -2,22 +2,22 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import threading
 
 import pytest
 
-from dexto_magic.conversation.session import Transcript
 from dexto_magic.errors import SessionError, SessionExistsError, SessionNotFoundError, StoreError
 from dexto_magic.stores import construction
 from dexto_magic.stores.building import AT_ONCE
 from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.waiting import outcome
+from tests.support.conversations import conversation
 from tests.support.disks import collected, files_with, raw
-from tests.support.messages import assistant, attachment, user, with_file
+from tests.support.messages import attachment
 from tests.support.processes import heard, in_child, kill, python
 from tests.support.stores import prompts, say, texts
-from tests.support.views import session
 from tests.support.waiting import until
 
 TURNS = 5000
@@ -26,22 +26,8 @@ TURNS = 5000
 LARGE = b"bytes of an attachment " * 5000
 
 
-def conversation(turns=TURNS, name="eda", **fields):
-    """A long one, with an attachment in its first turn."""
-    first, files = with_file("q1", LARGE, turn=1)
-    said = [
-        message
-        for n in range(1, turns + 1)
-        for message in (
-            first if n == 1 else user(f"q{n}", turn=n),
-            assistant(f"a{n}", turn=n, usage=None),
-        )
-    ]
-    return Transcript(
-        session=session(name, turn_count=turns, message_count=2 * turns, **fields),
-        messages=tuple(said),
-        files=files,
-    )
+def long_one(name="eda", **fields):
+    return conversation(TURNS, name=name, file=LARGE, **fields)
 
 
 async def opened(home):
@@ -50,11 +36,27 @@ async def opened(home):
     return store
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of a store with a long session, to be copied."""
+    home = tmp_path_factory.mktemp("built") / "store"
+
+    async def fill():
+        store = await opened(home)
+        await store.restore(long_one())
+        await store.close()
+
+    asyncio.run(fill())
+    return home
+
+
 @pytest.fixture
-async def long(disk):
+async def long(built, tmp_path, anyio_backend):
     """A store with a long session."""
-    await disk.restore(conversation())
-    return disk
+    shutil.copytree(built, tmp_path / "store")
+    store = await opened(tmp_path / "store")
+    yield store
+    await store.close()
 
 
 def rows_of(store, kind):
@@ -100,20 +102,16 @@ async def kill_at(store, moment):
 WORKS = {
     "fork": lambda store: store.fork("eda", "made"),
     "restore": lambda store: store.restore(
-        conversation(name="made", home="/a.ipynb"), source="file.jsonl"
+        long_one(name="made", home="/a.ipynb"), source="file.jsonl"
     ),
 }
 
 
 @pytest.mark.parametrize("verb", WORKS)
-def test_a_long_session_whose_builder_is_killed_is_there_whole_or_not_at_all(tmp_path, verb):
+def test_a_long_session_whose_builder_is_killed_is_there_whole_or_not_at_all(built, tmp_path, verb):
     """At the first and the last moments, and at many between; its names are free afterwards."""
     home = tmp_path / "store"
-
-    async def fill():
-        store = await opened(home)
-        await store.restore(conversation())
-        await store.close()
+    shutil.copytree(built, home)
 
     async def build(moment):
         store = await opened(home)
@@ -140,7 +138,6 @@ def test_a_long_session_whose_builder_is_killed_is_there_whole_or_not_at_all(tmp
         await store.close()
         return made is not None
 
-    asyncio.run(fill())
     assert in_child(lambda: asyncio.run(build(None))) == 0
     assert asyncio.run(look())
     statements = int((tmp_path / "begun").read_text())
