@@ -163,7 +163,7 @@ class Engine:
                 ledger = self._use(Table(folder, timeout=self._timeout))
                 ledger.initialise()
                 sweep(self._owners_folder)
-                if is_pending(ledger.entries.table):
+                if is_pending(ledger.entries.table, is_alive=self._is_alive):
                     self._drop_derived()
             # Opening a connection may write, so the reader's is opened in here, too.
             self._reader.submit(Job(ledger.touch)).result()

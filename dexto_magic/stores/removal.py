@@ -62,9 +62,10 @@ def end_building(table: Table, sid: str) -> None:
     table.delete(tombstone_key(sid, 0))
 
 
-def is_pending(table: Table) -> bool:
+def is_pending(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
     """Whether anything that was removed may still be in a file of the store."""
-    return bool(table.keys(*TOMBSTONES, limit=1))
+    keys = table.keys(*TOMBSTONES, limit=_AT_ONCE)
+    return any(not _is_of_the_living(table.get(key), is_alive) for key in keys)
 
 
 def collect(table: Table, *, is_alive: Callable[[str], bool]) -> list[str] | None:
@@ -102,7 +103,7 @@ def purge(table: Table, emptied: Sequence[str]) -> bool:
         with table.transaction():
             for key in emptied:
                 table.delete(key)
-    return not is_pending(table)
+    return not table.keys(*TOMBSTONES, limit=1)
 
 
 def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:

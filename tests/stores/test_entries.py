@@ -1,0 +1,94 @@
+"""How many rows an operation reads: what is done to the last turn costs the same in any history."""
+
+import pytest
+
+from dexto_magic.errors import StoreCorruptedError
+from tests.support.conversations import conversation
+from tests.support.disks import raw
+from tests.support.messages import assistant, summary, user
+from tests.support.stores import everything, say
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def read(disk, monkeypatch):
+    """Tells how many rows were read since it was asked before."""
+    table = (await disk._running())._table
+    seen = 0
+
+    def counted(name, size):
+        original = getattr(table, name)
+
+        def counting(*arguments, **options):
+            nonlocal seen
+            found = original(*arguments, **options)
+            seen += size(found)
+            return found
+
+        monkeypatch.setattr(table, name, counting)
+
+    counted("get_row", lambda row: row is not None)
+    counted("get_range", len)
+    counted("keys", len)
+
+    def since():
+        nonlocal seen
+        count, seen = seen, 0
+        return count
+
+    return since
+
+
+async def test_what_is_done_to_the_last_turn_reads_no_more_rows_in_a_longer_history(disk, read):
+    owner = await disk.join("a test")
+
+    async def append(name):
+        claim = await disk.claim(name, user("next"), owner)
+        await disk.save_partial(claim, assistant("half"))
+        await disk.watch(claim)
+        await disk.settle(claim, [assistant("whole")])
+
+    async def counts(turns):
+        name = (await disk.restore(conversation(turns, name=f"{turns} turns"))).id
+        told = summary("so far", await everything(disk, name))
+        read()
+        counts = {}
+        for step, call in (
+            ("get", disk.get(name)),
+            ("note", disk.note(name, told)),
+            ("append", append(name)),
+            ("newest", disk.transcript(name, limit=10)),
+            ("revise", say(disk, owner, name, "anew", revises=turns + 1)),
+            ("newest again", disk.transcript(name, limit=10)),
+            ("undo the version", disk.undo(name)),
+            ("undo the turn", disk.undo(name)),
+            ("redo", disk.redo(name)),
+            ("update", disk.update(name, title="Mine")),
+            ("rename", disk.rename(name, f"{name}, renamed")),
+        ):
+            await call
+            counts[step] = read()
+        return counts
+
+    few, many = await counts(100), await counts(3000)
+    assert few == many
+    assert max(few.values()) < 150
+
+
+async def test_a_row_that_is_missing_is_told_of_by_whatever_reads_it(disk):
+    owner = await disk.join("a test")
+    await disk.restore(conversation(5))
+    raw(disk, "DELETE FROM Cache WHERE key LIKE 'm:%000000000009'")
+    for call in (
+        disk.undo("eda"),
+        disk.forget("eda", 1),
+        disk.fork("eda", "other"),
+        disk.transcript("eda", everything=True),
+        disk.transcript("eda", limit=1),
+        disk.claim("eda", user("anew"), owner, revises=5),
+    ):
+        with pytest.raises(StoreCorruptedError, match="Message 10 of 10 of session 'eda'"):
+            await call
+    assert (await disk.get("eda")).turn_count == 5
+    assert await disk.get("other") is None
