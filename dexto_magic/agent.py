@@ -99,6 +99,7 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
             StoreError: The store cannot be opened.
         """
         await self._membership.begin()
+        self._rid_later()
 
     async def stop(self) -> None:
         """Ends running turns, saving what arrived, and lets go of everything.
@@ -119,6 +120,7 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
             steps.push_async_callback(self._index.close)
             steps.push_async_callback(self._models.close)
             steps.push_async_callback(self._host.unsaved.end)
+            steps.push_async_callback(self._end_ridding)
             for run in runs:
                 run.stop("interrupted")
             await asyncio.gather(*(run.ended() for run in runs))

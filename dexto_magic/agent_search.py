@@ -5,6 +5,7 @@ One of the parts of ``agent``, which has them all.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,6 +22,7 @@ class SearchMethods:
 
     _membership: Membership
     _index: SearchIndex
+    _ridding: asyncio.Task[bool] | None = None
 
     async def search(
         self,
@@ -67,3 +69,19 @@ class SearchMethods:
         """What a removal did, once the search index is rid of it, too."""
         purged = await self._index.purge()
         return removal if purged else replace(removal, purge_pending=True)
+
+    def _rid_later(self) -> None:
+        """Has the search index rid, in the background, of what a removal that was cut short left.
+
+        A process may have been killed after the store was rid of it. Nothing is begun where there
+        is no index.
+        """
+        if self._ridding is None and self._index.exists:
+            self._ridding = asyncio.create_task(self._index.purge(just_removed=False))
+
+    async def _end_ridding(self) -> None:
+        """Ends that; what is not done is done at the next start or search."""
+        task, self._ridding = self._ridding, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])

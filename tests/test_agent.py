@@ -33,6 +33,7 @@ from dexto_magic import (
     Usage,
 )
 from dexto_magic.prompts import Answerer
+from dexto_magic.stores.disk import DiskStore
 from tests.support.agents import KEY, KINDS, Either, at, history
 from tests.support.openai_answers import (
     WAIT,
@@ -831,3 +832,57 @@ def test_every_public_method_is_documented_alike():
 
 def test_an_error_of_ours_is_one_that_callers_can_name():
     assert issubclass(ModelError, DextoError)
+
+
+# -- what a removal that was cut short left --------------------------------------------------------
+
+
+def side_files(home):
+    """What is in the files beside the store."""
+    return b"".join(path.read_bytes() for path in (home / "derived").iterdir())
+
+
+async def test_a_start_rids_the_index_of_what_a_killed_process_left_in_it(tmp_path, anyio_backend):
+    async with AsyncDextoAgent("practice", store=tmp_path) as agent:
+        await agent.create_session("thesis")
+        await agent.generate("Repeat after me: qzsecret", "thesis")
+        assert await agent.search("qzsecret")
+    store = DiskStore(tmp_path)
+    await store.open()
+    await store.delete("thesis")  # and then the process is killed
+    await store.close()
+    assert b"qzsecret" in side_files(tmp_path)
+
+    async with AsyncDextoAgent("practice", store=tmp_path):
+        await until(lambda: b"qzsecret" not in side_files(tmp_path))
+
+
+async def test_a_start_begins_nothing_where_there_is_no_index(tmp_path, anyio_backend):
+    before = asyncio.all_tasks()
+    async with AsyncDextoAgent("practice", store=tmp_path):
+        assert asyncio.all_tasks() == before
+    assert list((tmp_path / "derived").iterdir()) == []
+
+
+async def test_a_stop_right_after_a_start_leaves_nothing_running(tmp_path, anyio_backend):
+    async with AsyncDextoAgent("practice", store=tmp_path) as agent:
+        await agent.create_session("thesis")
+        await agent.search("thesis")
+    before = asyncio.all_tasks()
+    async with AsyncDextoAgent("practice", store=tmp_path):
+        assert len(asyncio.all_tasks()) == len(before) + 1
+    assert asyncio.all_tasks() == before
+    async with AsyncDextoAgent("practice", store=tmp_path) as agent:
+        assert len(await agent.search("thesis")) == 1
+
+
+@pytest.mark.parametrize("content", [b"no database", b""])
+async def test_an_index_that_cannot_be_used_keeps_no_agent_from_starting(
+    tmp_path, anyio_backend, content
+):
+    async with AsyncDextoAgent("practice", store=tmp_path) as agent:
+        await agent.create_session("thesis")
+    (tmp_path / "derived" / "search.db").write_bytes(content)
+    async with AsyncDextoAgent("practice", store=tmp_path) as agent:
+        await asyncio.sleep(0.1)
+        assert await agent.get_session("thesis")

@@ -115,8 +115,15 @@ class Catalogue:
     # -- following the store ---------------------------------------------------------------------
 
     def note(self, changes: Sequence[Change]) -> None:
-        """Hears of changes, in their order. Of a session that is gone only if it is known."""
+        """Hears of changes, in their order. Of a session that is gone only if it is known.
+
+        What somebody else has heard of meanwhile is left out: a session of which it was the latest
+        change when these were asked for may be gone by now, and nobody would be told once more.
+        """
+        ((heard,),) = self._sql("SELECT number FROM state").fetchall()
         for change in changes:
+            if change.number <= number_of(heard):
+                continue
             if change.session_id is None:
                 self._note_end(change)
             else:
@@ -205,11 +212,16 @@ class Catalogue:
         return None, len(rows.messages) - reading.done
 
     def _position(self, reading: Reading) -> tuple[int, Line] | None:
-        """The epoch and line up to which the session is indexed; ``None`` to drop the reading."""
+        """The epoch and line up to which the session is indexed; ``None`` to drop the reading.
+
+        A purge passes over sessions of which nothing is here. So the first reading of one counts
+        only if no change was heard of since: that may have been what the purge was for.
+        """
         known, rows = reading.known, reading.rows
         found = self._sql(
-            "SELECT epoch, line, rows FROM sessions WHERE key = ? AND sid = ? AND covered < ?",
-            (known.key, known.sid, known.noted),
+            "SELECT epoch, line, rows FROM sessions WHERE key = ? AND sid = ? AND covered < ?"
+            " AND (epoch >= 0 OR noted = ?)",
+            (known.key, known.sid, known.noted, known.noted),
         ).fetchall()
         if not found:
             return None

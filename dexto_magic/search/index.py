@@ -112,8 +112,18 @@ class SearchIndex:
 
         return await self._answered(answer)
 
-    async def purge(self) -> bool:
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything of it; quick to tell, and nothing is opened for it."""
+        desk = self._here()
+        return desk.spare.exists() or (desk.durable is not None and desk.durable.exists())
+
+    async def purge(self, *, just_removed: bool = True) -> bool:
         """Rids the index of what was taken from the store, to the byte; at no cost if there is none.
+
+        Args:
+            just_removed: Whether something was, so that an index that cannot be used is to go as a
+                whole; else it may be full of what is still in the store, and is left as it is.
 
         Returns:
             Whether nothing of it is in any file of the index. If another process keeps that locked,
@@ -123,7 +133,9 @@ class SearchIndex:
         try:
             async with desk.lock:
                 for shelf in (desk.spare, desk.durable):
-                    if shelf is not None and not await self._rid(desk, shelf):
+                    if shelf is not None and not await self._rid(
+                        desk, shelf, just_removed=just_removed
+                    ):
                         return False
                 return True
         except StoreError:
@@ -168,7 +180,7 @@ class SearchIndex:
         assert fault is not None
         raise unusable(fault) from fault
 
-    async def _rid(self, desk: Desk, shelf: Shelf) -> bool:
+    async def _rid(self, desk: Desk, shelf: Shelf, *, just_removed: bool) -> bool:
         """Rids an index of what is no longer in the store; whether that is done."""
         for _ in range(_ATTEMPTS):
             if not shelf.exists():
@@ -181,7 +193,7 @@ class SearchIndex:
             except Locked:
                 return False
             except (Damaged, Unavailable):
-                return await _discarded(desk, shelf)
+                return just_removed and await _discarded(desk, shelf)
         return False
 
 

@@ -1,10 +1,15 @@
 """What was deleted, reset or forgotten is in no file of the index, to the byte."""
 
+import asyncio
 import random
 import sqlite3
+from functools import partial
 
 import pytest
 
+from dexto_magic.search.catalogue import Catalogue
+from dexto_magic.search.desk import Desk
+from dexto_magic.search.following import catch_up
 from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.memory import MemoryStore
 from tests.support.messages import attachment, user
@@ -170,6 +175,46 @@ async def test_does_not_read_what_was_never_indexed(home, anyio_backend):
 
         assert store.sessions == 1
         assert len(await place.find("lasso", limit=50)) == 10
+
+
+class Late(Desk):
+    """What a process has of an index that is overtaken before a step of it, and dies after that."""
+
+    def __init__(self, folder, step, remove):
+        super().__init__(folder, patience=10)
+        self._step = step
+        self._remove = remove
+
+    async def run(self, work):
+        step = work.args[0] if isinstance(work, partial) and work.args else None
+        if not isinstance(step, partial) or step.func is not self._step:
+            return await super().run(work)
+        await self._remove()
+        await super().run(work)
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("step", [Catalogue.note, Catalogue.take_in])
+@pytest.mark.parametrize("removal", ["delete", "reset", "forget"])
+async def test_what_another_has_read_and_not_yet_taken_in(disk, home, secret, removal, step):
+    word, name = secret(), secret()
+    await disk.say("kept", "ridge")
+    await disk.find("ridge")
+    await disk.say(name, word)
+
+    async def remove():
+        await getattr(disk.store, removal)(name, *([1] if removal == "forget" else []))
+        assert await disk.index.purge()
+
+    late = Late(index_file(home).parent, step, remove)
+    with pytest.raises(asyncio.CancelledError):
+        await catch_up(disk.store, late.durable, late.run)
+    await late.close()
+
+    assert not is_left(home, word)
+    assert removal != "delete" or not is_left(home, name)
+    assert await disk.find("ridge") == ["ridge"]
+    assert await disk.find(word) == []
 
 
 async def test_in_memory_is_of_what_is_in_memory(place, secret):
