@@ -11,6 +11,7 @@ it: its rows are collected if that one dies.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -111,21 +112,19 @@ def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:
 
     A row's key stands before what it says, and in the index: twice, if the row is there.
     """
-    found = table.traces(
-        re.compile(
-            b"[mpsb]:(?:%s)(?::[0-9a-f]+)*" % "|".join(map(re.escape, sorted(sids))).encode()
-        )
-    )
-    return any(
-        count > (_OCCURRENCES if table.get_row(key.decode()) else 0)
-        and not _is_kept(table, key.decode())
-        for key, count in found.items()
-    )
+    names = "|".join(map(re.escape, sorted(sids)))
+    pattern = f"m:(?:{names}):[0-9a-f]{{8}}:[0-9a-f]{{12}}|[ps]:(?:{names})|b:(?:{names}):"
+    found = table.traces(re.compile(pattern.encode()))
+    return any(count > _expected(table, key.decode()) for key, count in found.items())
 
 
-def _is_kept(table: Table, key: str) -> bool:
-    """Whether it is the key of a message that is there: a copy of it tells nothing that is gone."""
-    return key.startswith("m:") and table.get(key) not in (None, FORGOTTEN)
+def _expected(table: Table, key: str) -> float:
+    """How often a key stands in the file if there is no copy of what is gone."""
+    if key.startswith("b:"):
+        return _OCCURRENCES * len(table.keys(*file_range(sid_of_tombstone(key)), limit=_ALL))
+    if key.startswith("m:") and table.get(key) not in (None, FORGOTTEN):
+        return math.inf  # a copy of it tells nothing that is gone
+    return _OCCURRENCES if table.get_row(key) else 0
 
 
 def _is_of_the_living(value: Any, is_alive: Callable[[str], bool]) -> bool:
