@@ -8,6 +8,7 @@ makes sense beside a cell (``use``, ``key``) is the notebook's own; what is one 
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import shlex
 import unicodedata
@@ -283,7 +284,8 @@ def exported(
     Args:
         agent: The agent.
         name: The session's name, or ``None`` for all.
-        file: The file, or ``None`` for a document named as the session.
+        file: The file, in which ``~`` is the home directory; ``None`` for a document named as the
+            session.
         force: Whether a file that is there is replaced.
         form: The name of the format, if the file's name does not say it.
         progress: Shows how far it is.
@@ -293,7 +295,9 @@ def exported(
         FormatError: The file cannot be written, or is there already.
         StoreError: The store cannot be read.
     """
-    path = file or f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
+    path = f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
+    if file:
+        path = os.path.expanduser(file)  # noqa: PTH111  # a user that is not there is no error
     names = None if name is None else [name]
     return export_sessions(agent, path, names, format=form, replace_file=force, progress=progress)
 

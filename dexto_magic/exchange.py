@@ -18,7 +18,12 @@ from dexto_magic.conversation.descent import is_numbered
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import MAX_ID_LENGTH, Session, Transcript
 from dexto_magic.conversation.transfer import Exported, Imported
-from dexto_magic.errors import FormatError, SessionExistsError, SessionNotFoundError
+from dexto_magic.errors import (
+    FormatError,
+    SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
 from dexto_magic.formats import files
 from dexto_magic.formats.records import Broken, Loaded
 from dexto_magic.sync_agent import DextoAgent
@@ -33,6 +38,9 @@ SUFFIXES = frozenset(suffix for form in files.FORMATS.values() for suffix in for
 
 LOSSLESS = "jsonl"
 """The format that keeps everything."""
+
+_UNFIT = (SessionError, ValueError, OverflowError)
+"""What a session is told by that no store can keep, such as one of a time that is out of bounds."""
 
 
 def unseen(items: Iterable[T], _total: int | None) -> Iterable[T]:
@@ -147,10 +155,17 @@ def import_sessions(
     for number, record in enumerate(progress(incoming.records, incoming.total), start=1):
         if isinstance(record, Broken):
             broken.append((record.number, record.reason))
-        elif not is_numbered(record.transcript):
-            name = record.transcript.session.id
+            continue
+        name = record.transcript.session.id
+        if not is_numbered(record.transcript):
             broken.append((number, f"session {name!r}: its turns are not numbered in order"))
-        elif (session := _taken_in(agent, record)) is not None:
+            continue
+        try:
+            session = _taken_in(agent, record)
+        except _UNFIT as error:
+            broken.append((number, f"session {name!r} cannot be kept: {error}"))
+            continue
+        if session is not None:
             made.append(session)
         else:
             already += 1

@@ -13,6 +13,7 @@ from dexto_magic import DextoAgent, MemoryStore, SessionNotFoundError, SettingsE
 from dexto_magic.commands import (
     SHOWN_SESSIONS,
     SHOWN_TURNS,
+    exported,
     history,
     known,
     loss,
@@ -369,3 +370,19 @@ def test_a_name_that_is_not_there_is_named_with_those_like_it(agent, verb):
     with pytest.raises(SessionNotFoundError, match="Did you mean 'analysis'") as caught:
         verb(agent, "analisys")
     assert caught.value.close_matches == ("analysis",)
+
+
+@pytest.mark.parametrize(
+    ("file", "place"), [("~/eda.md", "eda.md"), ("~nobody-here/a.md", None), ("a~.md", None)]
+)
+def test_a_tilde_in_the_name_of_an_exported_file_is_the_home_directory(
+    tmp_path, monkeypatch, file, place
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody-here").mkdir()
+    with DextoAgent("practice", store=MemoryStore()) as agent:
+        agent.create_session("eda")
+        told = exported(agent, "eda", file)
+    assert (tmp_path / (place or file)).is_file()
+    assert told.path == (str(tmp_path / place) if place else file)

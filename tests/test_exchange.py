@@ -12,7 +12,9 @@ from dexto_magic import (
     MemoryStore,
     Message,
     Session,
+    SessionError,
     SessionNotFoundError,
+    StoreFullError,
     Transcript,
     export_sessions,
     import_sessions,
@@ -144,6 +146,55 @@ def test_a_broken_record_is_told_by_its_number_and_the_rest_is_imported(other, t
         "one",
         "three",
     ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OverflowError("out of bounds"), ValueError("out of bounds"), SessionError("out of bounds")],
+)
+def test_a_session_that_cannot_be_kept_is_told_and_the_rest_is_imported(
+    agent, other, tmp_path, monkeypatch, error
+):
+    for name in ("three", "two", "one"):
+        agent.create_session(name)
+        agent.generate(f"I am {name}.", name)
+    export_sessions(agent, tmp_path / "all.jsonl", ["one", "two", "three"])
+    genuine = DextoAgent.restore_session
+
+    def restore(self, transcript, *, source=None):
+        if transcript.session.id == "two":
+            raise error
+        return genuine(self, transcript, source=source)
+
+    monkeypatch.setattr(DextoAgent, "restore_session", restore)
+    imported = import_sessions(other, tmp_path / "all.jsonl")
+    assert [session.id for session in imported.sessions] == ["one", "three"]
+    assert imported.broken == ((2, "session 'two' cannot be kept: out of bounds"),)
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_a_session_of_an_odd_time_keeps_no_other_from_being_imported(other, tmp_path, year):
+    rows = [{"kind": "header", "format": "dexto-magic", "version": 1}]
+    for name, at in (("odd", f"{year:04}-06-01T00:00:00+00:00"), ("fine", BEGIN.isoformat())):
+        rows.append({"kind": "session", "rows": 1, "id": name, "created": at, "used": at})
+        rows.append({"kind": "user", "id": name, "turn": 1, "at": at, "content": name})
+    path = tmp_path / "all.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    imported = import_sessions(other, path)
+    assert imported.sessions[-1].id == "fine"
+    assert len(imported.sessions) + len(imported.broken) == 2
+
+
+def test_a_store_that_cannot_take_it_ends_an_import(agent, other, tmp_path, monkeypatch):
+    talked(agent)
+    export_sessions(agent, tmp_path / "all.jsonl")
+
+    def restore(*_, **__):
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(DextoAgent, "restore_session", restore)
+    with pytest.raises(StoreFullError):
+        import_sessions(other, tmp_path / "all.jsonl")
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_that_is_said(agent, tmp_path):

@@ -11,12 +11,13 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import Transcript
 from dexto_magic.errors import FormatError
 from dexto_magic.formats import chatgpt, ipynb, jsonl, llm_logs, markdown, openai_json
@@ -24,6 +25,7 @@ from dexto_magic.formats.arrays import elements
 from dexto_magic.formats.foreign import fields_of, whole
 from dexto_magic.formats.llm_database import MAGIC
 from dexto_magic.formats.records import Broken, Loaded, beginning, opened
+from dexto_magic.llm.outgoing import storable_options
 
 LOOKED_AT = 100
 """Elements of a list that are looked at to find out what they are: the first ones may be damaged."""
@@ -246,7 +248,27 @@ def read(
         what = "is for writing only" if form else "is no format"
         raise FormatError(f"{format!r} {what}. Those for reading are {known}.", path=str(place))
     total = None if form.total is None else form.total(place)
-    return Incoming(format=form, total=total, records=form.load(place, now=now))
+    return Incoming(format=form, total=total, records=_without_keys(form.load(place, now=now)))
+
+
+def _without_keys(records: Iterable[Loaded | Broken]) -> Iterator[Loaded | Broken]:
+    """Records without the keys among the options of their requests: they are stored nowhere."""
+    for record in records:
+        if isinstance(record, Broken):
+            yield record
+            continue
+        transcript = record.transcript
+        kept = replace(
+            transcript,
+            messages=tuple(map(_keyless, transcript.messages)),
+            others=tuple(map(_keyless, transcript.others)),
+        )
+        yield replace(record, transcript=kept)
+
+
+def _keyless(message: Message) -> Message:
+    options = storable_options(message.options) if message.options else message.options
+    return message if len(options) == len(message.options) else replace(message, options=options)
 
 
 def kind_of(path: Path) -> Format:

@@ -69,7 +69,7 @@ def sendable_options(options: Mapping[str, JSON]) -> dict[str, Any]:
         SettingsError: One of them is not the user's to set, or is not JSON.
     """
     for name in options:
-        if re.sub(r"\W", "_", str(name)).lower() in _SETTINGS:
+        if _is_setting(name):
             raise SettingsError(
                 f"{name!r} is no request option, and was neither sent nor stored. Settings such as "
                 "api_key, base_url and timeout belong to llm; a key is also entered with `%dexto "
@@ -97,3 +97,16 @@ def sendable_options(options: Mapping[str, JSON]) -> dict[str, Any]:
             option="options",
         )
     return decoded
+
+
+def storable_options(options: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Options of requests that others sent, without those that hold a key or may do so."""
+    return {
+        name: value
+        for name, value in options.items()
+        if not _is_setting(name) and not holds_key(json.dumps({name: value}, ensure_ascii=False))
+    }
+
+
+def _is_setting(name: object) -> bool:
+    return re.sub(r"\W", "_", str(name)).lower() in _SETTINGS

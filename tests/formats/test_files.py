@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -297,3 +298,45 @@ def test_nothing_of_a_notebook_is_imported_before_it_is_written():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+KEY = "sk-proj-" + "A1b2C3d4" * 5
+HONEST = {"temperature": 0.5, "stop": ["\n", "é"], "metadata": {"seed": 7}}
+TELLING = {
+    "api_key": "short",
+    "Extra-Headers": {"Authorization": f"Bearer {KEY}"},
+    "base_url": "https://me:secret@example.org",
+    "metadata2": {"note": [f"mine is {KEY}"]},
+    KEY: True,
+}
+
+
+@pytest.mark.parametrize("form", BOTH)
+def test_options_that_hold_keys_are_left_out_and_others_stay(read, form):
+    told = message("assistant", "Hello.", options={**TELLING, **HONEST})
+    undone = message("assistant", "Hi?", turn=2, options=TELLING)
+    value = replace(
+        transcript(message("user", "Hi."), told, message_count=2, turn_count=1), others=(undone,)
+    )
+    file = io.BytesIO()
+    files.dump([value], file, format=form)
+    ((record,), broken) = read(file.getvalue())
+    assert not broken
+    _, reply = record.transcript.messages
+    assert reply.options == (HONEST if form in ("jsonl", "ipynb") else {})
+    assert not any(other.options for other in record.transcript.others)
+    assert KEY not in repr(record)
+
+
+def test_options_of_another_tool_that_hold_keys_are_left_out(read, tmp_path):
+    path = tmp_path / "logs.db"
+    make(
+        path,
+        RESPONSES,
+        responses=[response(1, "Hi.", "Hello.", options_json=json.dumps(TELLING | HONEST))],
+    )
+    ((record,), broken) = read(path)
+    assert not broken
+    assert record.transcript.messages[-1].options == HONEST
