@@ -30,10 +30,10 @@ from dexto_magic.stores.codec import MODE_JSON, decode, encode
 from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.table import SETTINGS
 from dexto_magic.stores.waiting import outcome
-from tests.support.disks import database, gate_of_another, raw
+from tests.support.disks import database, gate_of_another, raw, unwritable
 from tests.support.messages import assistant, user
 from tests.support.processes import heard, in_child, kill, python
-from tests.support.stores import texts
+from tests.support.stores import everything, texts
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -722,7 +722,16 @@ def test_a_store_that_cannot_be_written_can_be_read(unwritable_store):
         await store.open()
         assert await texts(store, "eda") == ["question"]
         assert len((await store.list(limit=5)).sessions) == 1
-        for write in (store.create("other"), store.reset("eda"), store.join("test")):
+        for write in (
+            store.create("other"),
+            store.reset("eda"),
+            store.join("test"),
+            store.undo("eda"),
+            store.forget("eda", 1),
+            store.fork("eda", "other"),
+            store.rename("eda", "other"),
+            store.restore(await everything(store, "eda")),
+        ):
             with pytest.raises(StoreReadOnlyError, match="can be read but not written"):
                 await write
         await store.close()
@@ -763,22 +772,5 @@ def unwritable_store(tmp_path_factory):
         await store.close()
 
     asyncio.run(make())
-    parents = [folder, *folder.parents]
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [*parents, *folder.rglob("*")]}
-    for path in modes:
-        if path.is_relative_to(folder) or not path.stat().st_mode & stat.S_IXOTH:
-            path.chmod(0o555 if path.is_dir() else 0o444)
-
-    def run(function):
-        def as_user():
-            if os.geteuid() == 0:  # root may write anywhere
-                os.setgid(65534)
-                os.setuid(65534)
-            function()
-
-        return in_child(as_user)
-
-    yield folder, run
-    for path, mode in modes.items():
-        if stat.S_IMODE(path.stat().st_mode) != mode:
-            path.chmod(mode)
+    with unwritable(folder) as run:
+        yield folder, run
