@@ -5,8 +5,6 @@ import gc
 import json
 import os
 import pickle
-import random
-import re
 import signal
 import sqlite3
 import stat
@@ -32,10 +30,10 @@ from dexto_magic.stores.codec import MODE_JSON, decode, encode
 from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.table import SETTINGS
 from dexto_magic.stores.waiting import outcome
-from tests.support.disks import database, gate_of_another, raw
+from tests.support.disks import database, gate_of_another, raw, unwritable
 from tests.support.messages import assistant, user
 from tests.support.processes import heard, in_child, kill, python
-from tests.support.stores import texts
+from tests.support.stores import everything, texts
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -724,7 +722,16 @@ def test_a_store_that_cannot_be_written_can_be_read(unwritable_store):
         await store.open()
         assert await texts(store, "eda") == ["question"]
         assert len((await store.list(limit=5)).sessions) == 1
-        for write in (store.create("other"), store.reset("eda"), store.join("test")):
+        for write in (
+            store.create("other"),
+            store.reset("eda"),
+            store.join("test"),
+            store.undo("eda"),
+            store.forget("eda", 1),
+            store.fork("eda", "other"),
+            store.rename("eda", "other"),
+            store.restore(await everything(store, "eda")),
+        ):
             with pytest.raises(StoreReadOnlyError, match="can be read but not written"):
                 await write
         await store.close()
@@ -765,70 +772,5 @@ def unwritable_store(tmp_path_factory):
         await store.close()
 
     asyncio.run(make())
-    parents = [folder, *folder.parents]
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [*parents, *folder.rglob("*")]}
-    for path in modes:
-        if path.is_relative_to(folder) or not path.stat().st_mode & stat.S_IXOTH:
-            path.chmod(0o555 if path.is_dir() else 0o444)
-
-    def run(function):
-        def as_user():
-            if os.geteuid() == 0:  # root may write anywhere
-                os.setgid(65534)
-                os.setuid(65534)
-            function()
-
-        return in_child(as_user)
-
-    yield folder, run
-    for path, mode in modes.items():
-        if stat.S_IMODE(path.stat().st_mode) != mode:
-            path.chmod(mode)
-
-
-async def moved_about(disk):
-    """Many sessions, told at once: their rows grow, and move from page to page as they do."""
-    chance = random.Random(1)
-    owner = await disk.join("a test")
-    names = [f"s{n}" for n in range(30)]
-    for name in names:
-        await disk.create(name)
-    for number in range(1500):
-        name = chance.choice(names)
-        asked = user(f"secret-{name}-{number} " + "x" * chance.randint(0, 900))
-        claim = await disk.claim(name, asked, owner)
-        if chance.random() < 0.3:
-            part = f"secret-{name}-{number}-part " + "y" * chance.randint(0, 3000)
-            await disk.save_partial(claim, assistant(part))
-        reply = f"secret-{name}-{number}-reply " + "z" * chance.randint(0, 1500)
-        await disk.settle(claim, [assistant(reply)])
-        if chance.random() < 0.05:
-            marks = [f"cell {mark}-{number}" for mark in range(chance.randint(1, 20))]
-            await disk.set_home(name, f"/nb/{number}.ipynb", marks)
-    return names
-
-
-def secrets_in(folder, name):
-    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
-    return [
-        found for data in files for found in re.findall(rb"secret-%s-\d+" % name.encode(), data)
-    ]
-
-
-async def test_no_copy_of_a_removed_row_is_left_where_rows_were_moved_from(disk, tmp_path):
-    """SQLite overwrites what is deleted, but not what it leaves when it balances pages."""
-    names = await moved_about(disk)
-    for number, name in enumerate(names[:20]):
-        removal = await (disk.delete(name) if number % 2 else disk.reset(name))
-        assert not removal.purge_pending
-    for name in names[:20]:
-        assert secrets_in(tmp_path, name) == []
-    kept = await disk.transcript(names[25])
-    assert len(secrets_in(tmp_path, names[25])) >= len(kept.messages)
-
-
-async def test_no_copy_of_a_forgotten_turn_is_left_where_rows_were_moved_from(disk, tmp_path):
-    (*_, name) = await moved_about(disk)
-    for turn in range(1, (await disk.get(name)).turn_count + 1):
-        assert not (await disk.forget(name, turn)).purge_pending
-    assert secrets_in(tmp_path, name) == []
+    with unwritable(folder) as run:
+        yield folder, run

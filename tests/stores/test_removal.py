@@ -1,6 +1,8 @@
 """Deleted means deleted: what was removed is in no file of the store, whatever comes between."""
 
 import asyncio
+import random
+import re
 import sqlite3
 from contextlib import closing
 
@@ -318,3 +320,51 @@ async def test_what_is_derived_stays_where_nothing_was_cut_short(disk):
     await disk.close()
     await disk.open()
     assert index.read_text() == "of what is there"
+
+
+async def moved_about(disk):
+    """Many sessions, told at once: their rows grow, and move from page to page as they do."""
+    chance = random.Random(1)
+    owner = await disk.join("a test")
+    names = [f"s{n}" for n in range(30)]
+    for name in names:
+        await disk.create(name)
+    for number in range(1500):
+        name = chance.choice(names)
+        asked = user(f"secret-{name}-{number} " + "x" * chance.randint(0, 900))
+        claim = await disk.claim(name, asked, owner)
+        if chance.random() < 0.3:
+            part = f"secret-{name}-{number}-part " + "y" * chance.randint(0, 3000)
+            await disk.save_partial(claim, assistant(part))
+        reply = f"secret-{name}-{number}-reply " + "z" * chance.randint(0, 1500)
+        await disk.settle(claim, [assistant(reply)])
+        if chance.random() < 0.05:
+            marks = [f"cell {mark}-{number}" for mark in range(chance.randint(1, 20))]
+            await disk.set_home(name, f"/nb/{number}.ipynb", marks)
+    return names
+
+
+def secrets_in(folder, name):
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return [
+        found for data in files for found in re.findall(rb"secret-%s-\d+" % name.encode(), data)
+    ]
+
+
+async def test_no_copy_of_a_removed_row_is_left_where_rows_were_moved_from(disk, tmp_path):
+    """SQLite overwrites what is deleted, but not what it leaves when it balances pages."""
+    names = await moved_about(disk)
+    for number, name in enumerate(names[:20]):
+        removal = await (disk.delete(name) if number % 2 else disk.reset(name))
+        assert not removal.purge_pending
+    for name in names[:20]:
+        assert secrets_in(tmp_path, name) == []
+    kept = await disk.transcript(names[25])
+    assert len(secrets_in(tmp_path, names[25])) >= len(kept.messages)
+
+
+async def test_no_copy_of_a_forgotten_turn_is_left_where_rows_were_moved_from(disk, tmp_path):
+    (*_, name) = await moved_about(disk)
+    for turn in range(1, (await disk.get(name)).turn_count + 1):
+        assert not (await disk.forget(name, turn)).purge_pending
+    assert secrets_in(tmp_path, name) == []

@@ -1,9 +1,12 @@
 """What is on a disk where a store is, seen and touched behind its back."""
 
+import os
 import sqlite3
+import stat
 from contextlib import closing, contextmanager
 
 from dexto_magic.stores.locks import Gate
+from tests.support.processes import in_child
 from tests.support.waiting import until
 
 
@@ -38,3 +41,29 @@ def files_with(store, text):
 async def collected(store):
     """Waits until nothing is left to be collected of what was removed, or never came to be."""
     await until(lambda: not raw(store, "SELECT key FROM Cache WHERE key LIKE 'x:%'"))
+
+
+@contextmanager
+def unwritable(folder):
+    """A folder of which nothing can be written, and how to run something as a user who is not root."""
+    parents = [folder, *folder.parents]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [*parents, *folder.rglob("*")]}
+    for path in modes:
+        if path.is_relative_to(folder) or not path.stat().st_mode & stat.S_IXOTH:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+    def run(function):
+        def as_user():
+            if os.geteuid() == 0:  # root may write anywhere
+                os.setgid(65534)
+                os.setuid(65534)
+            function()
+
+        return in_child(as_user)
+
+    try:
+        yield run
+    finally:
+        for path, mode in modes.items():
+            if stat.S_IMODE(path.stat().st_mode) != mode:
+                path.chmod(mode)
