@@ -18,7 +18,7 @@ from typing import TypedDict
 
 from dexto_magic import commands
 from dexto_magic.blocking_stream import BlockingReplyStream
-from dexto_magic.errors import DextoError, SettingsError
+from dexto_magic.errors import DextoError, ModelRequestError, SettingsError
 from dexto_magic.exchange import import_sessions
 from dexto_magic.llm.protocol import Notice, TextDelta
 from dexto_magic.llm.provider_table import PRACTICE
@@ -186,9 +186,13 @@ def _import(parsed: argparse.Namespace) -> int:
 
 def _ask(parsed: argparse.Namespace) -> int:
     """Ask in a session, which is made if need be."""
+    text = _piped() if parsed.words == ["-"] else " ".join(parsed.words)
+    if not text.strip():
+        raise ModelRequestError("The message is empty; nothing was sent.")
     with _asking_agent(parsed) as agent:
-        session = agent.get_or_create_session(parsed.name)
-        text = sys.stdin.read() if parsed.words == ["-"] else " ".join(parsed.words)
+        session, line = commands.known_or_made(agent, parsed.name)
+        if line is not None:
+            _note(line)
         return _follow(agent.stream(text, session.id, wait=parsed.wait))
 
 
@@ -234,6 +238,8 @@ def _rename(parsed: argparse.Namespace) -> int:
 def _title(parsed: argparse.Namespace) -> int:
     """Show, set or generate the title of a session."""
     if parsed.generate:
+        if parsed.text is not None:
+            raise SettingsError("Give a title, or have it written with --generate.", option="text")
         with _asking_agent(parsed) as agent:
             return _show(commands.title_of(agent.generate_title(parsed.name)))
     with _agent(parsed) as agent:
@@ -267,10 +273,9 @@ def _compact(parsed: argparse.Namespace) -> int:
 def _usage(parsed: argparse.Namespace) -> int:
     """Show where the tokens of a session went, or of all."""
     with _agent(parsed) as agent:
-        name = None if parsed.all else parsed.name
-        if parsed.all == (parsed.name is not None):
+        if parsed.all and parsed.name is not None:
             raise SettingsError("Name one session, or ask for all with --all.", option="name")
-        return _show(commands.usage(agent, name, rates=commands.prices({})))
+        return _show(commands.usage(agent, parsed.name, rates=commands.prices({})))
 
 
 def _new(parsed: argparse.Namespace) -> int:
@@ -353,23 +358,37 @@ def _terminal() -> _Looks:
     return {"width": shutil.get_terminal_size().columns, "color": color}
 
 
-def _note(line: str) -> None:
-    print(f"dexto-magic: {printable(line)}", file=sys.stderr)
-
-
 def _follow(stream: BlockingReplyStream) -> int:
     """Prints a reply as it arrives, and what is to be known of it to stderr."""
-    for event in stream.events():
-        if isinstance(event, TextDelta):
-            print(printable(event.text), end="", flush=True)
-        elif isinstance(event, Notice):
-            _note(event.text)
+    begun = False
+    try:
+        for event in stream.events():
+            if isinstance(event, TextDelta):
+                begun = True
+                print(printable(event.text), end="", flush=True)
+            elif isinstance(event, Notice):
+                _note(event.text)
+    except (DextoError, KeyboardInterrupt):
+        stream.cancel()  # unless it has ended: an interrupt may come between two pieces
+        if begun and stream.saved is not None:
+            print(flush=True)
+            _note(f"{mark(stream.saved.message)}; what had arrived is kept")
+        raise
     print(flush=True)
-    ending = mark(stream.reply.message)
-    if ending:
-        _note(ending)
+    _note(mark(stream.reply.message))
     _note(reply_line(stream.reply))
     return 0 if stream.reply.status == "complete" else 1
+
+
+def _note(line: str | None) -> None:
+    """Says something to whoever waits, apart from what is asked for."""
+    if line:
+        print(f"dexto-magic: {printable(line)}", file=sys.stderr, flush=True)
+
+
+def _piped() -> str:
+    """What is piped in, without the new line that ends it as it ends a cell."""
+    return sys.stdin.read().removesuffix("\n") if sys.stdin is not None else ""
 
 
 _STORE = option(

@@ -423,6 +423,22 @@ def known(agent: DextoAgent, session_id: str) -> Session:
     return agent.get_transcript(session_id, limit=0).session
 
 
+def known_or_made(agent: DextoAgent, session_id: str) -> tuple[Session, str | None]:
+    """The session of a name, made if need be, and then what to say: perhaps it was mistyped.
+
+    Raises:
+        InvalidSessionIdError: No session can have that name.
+        StoreError: The store cannot take it.
+    """
+    try:
+        return known(agent, session_id), None
+    except SessionNotFoundError as error:
+        line = f"new session {error.session_id!r}"
+        if error.close_matches:
+            line += f"; did you mean {' or '.join(map(repr, error.close_matches))}?"
+        return agent.get_or_create_session(session_id), line
+
+
 def _refuse_negative(number: int) -> None:
     if number < 0:
         raise SettingsError(f"-n takes a whole number of 0 or more, not {number}.", option="-n")

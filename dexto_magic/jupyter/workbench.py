@@ -237,9 +237,10 @@ class Workbench:
             name, lines = self._own(here)
             session = commands.known(self.agent, name)
         else:
-            session, lines = self._named(name)
-        if session.id not in self._greeted and (line := joined(session, here)) is not None:
-            lines = [*lines, line]
+            session, line = commands.known_or_made(self.agent, name)
+            lines = [line] if line else []
+        if session.id not in self._greeted and (greeting := joined(session, here)) is not None:
+            lines = [*lines, greeting]
         self._note_use(session)
         self._greeted.add(session.id)
         return session, lines, session.id not in self._fresh
@@ -278,15 +279,6 @@ class Workbench:
             self.current = own.session_id
             lines.extend(own.lines)
         return self.current, lines
-
-    def _named(self, name: str) -> tuple[Session, list[str]]:
-        try:
-            return commands.known(self.agent, name), []
-        except SessionNotFoundError as error:
-            line = f"new session {error.session_id!r}"
-            if error.close_matches:
-                line += f"; did you mean {' or '.join(map(repr, error.close_matches))}?"
-            return self.agent.get_or_create_session(name), [line]
 
     def _note_use(self, session: Session) -> None:
         self._used = [used for used in self._used if used != session.id] + [session.id]

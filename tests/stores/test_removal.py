@@ -365,6 +365,6 @@ async def test_no_copy_of_a_removed_row_is_left_where_rows_were_moved_from(disk,
 
 async def test_no_copy_of_a_forgotten_turn_is_left_where_rows_were_moved_from(disk, tmp_path):
     (*_, name) = await moved_about(disk)
-    for turn in range(1, (await disk.get(name)).turn_count + 1):
-        assert not (await disk.forget(name, turn)).purge_pending
+    for number in range(1, (await disk.get(name)).turn_count + 1):
+        assert not (await disk.forget(name, number)).purge_pending
     assert secrets_in(tmp_path, name) == []
