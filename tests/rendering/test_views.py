@@ -21,8 +21,14 @@ def removal(**fields):
     return Removal(session_id="eda", **fields)
 
 
-def change(version, asked="What is a median?"):
-    return TurnChange(session=session(), turn=5, version=version, asked=message("user", asked))
+def change(version, asked="What is a median?", *, undone=True):
+    return TurnChange(
+        session=session(),
+        turn=5,
+        version=version,
+        asked=message("user", asked),
+        undone=undone,
+    )
 
 
 class TestRemoval:
@@ -50,15 +56,15 @@ class TestRemoval:
 
 class TestTurnChange:
     @pytest.mark.parametrize(
-        ("version", "words"),
+        ("version", "undone", "words"),
         [
-            (None, "is out of the conversation; `%dexto redo` brings it back."),
-            (1, "is in the conversation again, at version 1."),
-            (2, "is in the conversation again, at version 2."),
+            (None, True, "is out of the conversation; `%dexto redo` brings it back."),
+            (1, True, "is back at version 1."),
+            (2, False, "is in the conversation again, at version 2."),
         ],
     )
-    def test_says_what_became_of_the_turn(self, version, words):
-        assert as_text(change(version)) == f"Turn 5 (“What is a median?”) {words}\n"
+    def test_says_what_became_of_the_turn(self, version, undone, words):
+        assert as_text(change(version, undone=undone)) == f"Turn 5 (“What is a median?”) {words}\n"
 
     def test_says_in_a_page_what_may_be_typed(self):
         html = as_html(change(None))
