@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dexto-magic",
+        allow_abbrev=False,
         description="Named conversations with language models: what notebooks and agents left in "
         "the store, looked at, searched, tidied and gone on with from the shell.",
     )
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for run, arguments in _VERBS:
         name, text = run.__name__.strip("_"), (run.__doc__ or "").strip()
-        added = verbs.add_parser(name, help=text, description=text)
+        added = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
         for argument in arguments:
             argument.add_to(added)
         added.set_defaults(run=run)

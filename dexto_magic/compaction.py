@@ -157,7 +157,7 @@ def title_of(turn: Turn, line: Line, now: datetime) -> Aside:
 def cleaned_title(text: str) -> str:
     """The title in what a model wrote: its first line, without quotation marks."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    title = lines[0].strip("\"'“”„«»*#`").strip() if lines else ""
+    title = lines[0].strip("\"'“”„«»*# ") if lines else ""
     return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…"
 
 

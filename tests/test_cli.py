@@ -419,6 +419,7 @@ def test_head_takes_what_it_wants_of_a_long_history(home):
         ["history"],
         ["delete", "one", "two"],
         ["reset", "eda", "--nonsense"],
+        ["delete", "eda", "--y"],
         ["sessions", "-n", "many"],
         ["history", "eda", "-n", "-1"],
         ["demo", "--store", "x"],

@@ -41,8 +41,8 @@ async def talk(agent, count, *, session="eda", first="My name is Sarah."):
         await agent.generate(f"Repeat after me: {LONG}", session)
 
 
-def is_summary(chat):
-    return chat.body["messages"][0]["content"].startswith("Summarise the conversation below")
+def is_summary(request):
+    return request.body["messages"][0]["content"].startswith("Summarise the conversation below")
 
 
 def asides(server):
@@ -454,6 +454,25 @@ async def test_a_summariser_with_a_smaller_window_than_anybody_knows_gets_less_a
     assert reply.content == "Your dog is Rex. Your cat is Tom."
     assert len([chat for chat in asides(server) if words_in(chat) > 300]) <= 3
     assert told[-1].endswith(ALL_SUMMARISED)
+
+
+async def test_a_summariser_that_finds_everything_too_long_is_not_asked_for_ever(agent, server):
+    await overfull(agent)
+
+    async def refusing_summaries(exchange):
+        if is_summary(exchange.request):
+            await status(400, "too many tokens")(exchange)
+        else:
+            await practice(exchange)
+
+    server.otherwise = refusing_summaries
+    told, _ = await agent.told("What is my name?", "eda")
+    assert "not all older turns could be summarised: the rest is left out" in told
+    assert len(asides(server)) <= 5
+    count = len(asides(server))
+    with pytest.raises(ContextOverflowError, match="no part of turn 1 fits into a request"):
+        await agent.compact("eda")
+    assert len(asides(server)) - count <= 5
 
 
 async def test_a_summary_that_is_itself_too_long_is_left_out_before_the_turn_fails(agent, server):

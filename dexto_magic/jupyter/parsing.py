@@ -71,6 +71,7 @@ def parse(parser: MagicArgumentParser, line: str) -> Namespace:
         words = shlex.split(line)
     except ValueError as error:
         raise UsageError(f"{error} in: {line}") from error
+    parser.allow_abbrev = False  # lest --y be --yes, and what is mistyped something else
     try:
         arguments, unknown = parser.parse_known_args(words)
     except UsageError as error:

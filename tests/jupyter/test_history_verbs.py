@@ -65,7 +65,7 @@ def test_undo_and_redo_say_what_went_and_what_came_back(kernel):
 
 
 @pytest.mark.parametrize(
-    "line", ["undo 2", "redo --all", "undo --yes", "forget", "forget x", "forget 0"]
+    "line", ["undo 2", "forget 1 --y", "redo --all", "undo --yes", "forget", "forget x", "forget 0"]
 )
 def test_what_a_verb_does_not_take_is_a_usage_error_and_changes_nothing(kernel, line):
     kernel.ask("My name is Sarah.")

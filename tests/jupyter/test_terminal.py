@@ -263,3 +263,60 @@ def test_who_asks_without_a_name_in_a_new_terminal_is_told_of_the_session_before
     shown = start().run("%dexto ask What's my name?")
     assert "I don't have that information." in shown
     assert "`%dexto use last` continues the one before" in shown
+
+
+def test_turns_are_taken_back_asked_again_and_all_of_it_is_in_the_history(start):
+    terminal = start()
+    terminal.run("%%dexto eda", "Repeat after me: first", *END)
+    terminal.run("%dexto use eda")
+    shown = terminal.run("%dexto retry Repeat after me: second")
+    assert "second\n" in shown
+    assert "eda · turn 1 · practice" in shown
+    shown = terminal.run("%dexto history")
+    assert "Repeat after me: second" in shown
+    assert "first" not in shown.partition("──")[2]
+    assert "Turn 1 (“Repeat after me: first”) is in the conversation again, at version 1." in (
+        terminal.run("%dexto undo")
+    )
+    assert "is out of the conversation; `%dexto redo` brings it back" in terminal.run("%dexto undo")
+    for _ in range(2):
+        terminal.run("%dexto redo")
+    terminal.run("%dexto ask Repeat after me: third")
+    terminal.run("%dexto undo")
+    everything = terminal.run("%dexto history --all")
+    for words in ("me: first", "me: second", "me: third"):
+        assert words in everything
+    assert "usage: %dexto undo" in terminal.run("%dexto undo 2")
+
+
+def test_a_retry_that_is_interrupted_keeps_what_came_and_gives_the_prompt_back(start):
+    terminal = start()
+    terminal.run("%dexto new eda")
+    terminal.run("%dexto ask My name is Sarah.")
+    terminal.run("%dexto model practice:slow")
+    terminal.type("%dexto retry")
+    terminal.until("Sentence 1 of this reply")
+    terminal.interrupt()
+    shown = terminal.answer()
+    assert "cut short: interrupted" in shown
+    assert "KeyboardInterrupt: the turn was ended; what had arrived is kept" in shown
+    assert "Sentence 1 of this reply" in terminal.run("%dexto history")
+    terminal.run("%dexto undo")
+    assert "Nice to meet you, Sarah." in terminal.run("%dexto history")
+
+
+def test_a_conversation_is_forked_summarised_and_looked_at_before_it_is_sent(start):
+    terminal = start()
+    terminal.run("%dexto new eda")
+    for prompt in ("My name is Sarah.", "My dog is Rex.", "Hello."):
+        terminal.run(f"%dexto ask {prompt}")
+    assert "'other' is a fork of 'eda' at turn 3: 3 turns" in terminal.run("%dexto fork other")
+    shown = terminal.run("%dexto compact")
+    assert "summarised turn 1, for" in shown
+    assert "My name is Sarah." in shown
+    shown = terminal.run("%%dexto --show-prompt", "What is my name?", *END)
+    assert "nothing was sent" in shown
+    assert "── 1 · system ──" in shown
+    assert "What is my name?" in shown
+    assert "Your name is Sarah." in terminal.run("%dexto ask What is my name?")
+    assert "'other' is called 'thesis' now" in terminal.run("%dexto rename other thesis")

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import httpx2
 import pytest
 
+from dexto_magic.compaction import TITLE
 from dexto_magic.conversation.window import PromptMessage
 from dexto_magic.errors import (
     ContextOverflowError,
@@ -132,9 +133,29 @@ class TestSummary:
         transcript = "user: My name is Sarah.\nassistant: Nice to meet you, Sarah."
         assert "My name is Sarah." in talk(f"Summarise this conversation:\n\n{transcript}")[0]
 
+    def test_is_brief_but_for_facts(self):
+        """It stands for many turns, and a short window has to take it."""
+        remarks = [f"Remark {n} {'goes on and on ' * 20}." for n in range(12)]
+        questions = [f"Question {n} {'goes on and on ' * 20}?" for n in range(12)]
+        facts = [f"My thing {n} is {n}." for n in range(12)]
+        summary = talk(*facts, *remarks, *questions, "Summarise.")[-1]
+        assert all(fact in summary for fact in facts)
+        assert [n for n in range(12) if f"- Remark {n} " in summary] == [8, 9, 10, 11]
+        assert [n for n in range(12) if f"- Question {n} " in summary] == [8, 9, 10, 11]
+        assert max(map(len, summary.splitlines())) < 80
+
     def test_asked_for_by_a_system_prompt(self):
         prompt = "user: My name is Sarah."
         assert "My name is Sarah." in talk(prompt, system="Summarise the conversation.")[0]
+
+
+class TestTitle:
+    def test_is_how_the_conversation_began(self):
+        said = ("Plot the monthly totals of all of our shops.", "Write the title of it.")
+        assert talk(*said, system=TITLE)[-1] == "Plot the monthly totals of all"
+
+    def test_is_not_written_unless_it_is_asked_for(self):
+        assert "not a language model" in talk("Write a title page.")[-1]
 
 
 class TestWriting:
