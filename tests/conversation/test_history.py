@@ -349,7 +349,7 @@ def test_a_hold_keeps_turns_out_and_changes_nothing_that_is_shown():
     assert record.committed == IDLE.line
     assert not record.revises
     assert fence(record, hold) is record
-    assert "'eda' is busy: a kernel" in str(busy(record))
+    assert "'eda' is busy: a kernel has been summarising it" in str(busy(record))
     after = released(record)
     assert changed(IDLE, after) == {"revision"}
     with pytest.raises(SessionError):

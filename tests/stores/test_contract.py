@@ -584,6 +584,27 @@ async def test_a_hold_keeps_turns_out_until_it_is_released(store, owner):
     assert claim.message.turn == 2
 
 
+async def test_what_is_held_is_read_whatever_it_is_called_by_now(store, owner):
+    """Nothing of another session slips in that has the name meanwhile."""
+    await store.create("eda")
+    await say(store, owner, "eda", "one")
+    claim = await store.claim("eda", user("two"), owner)
+    await store.rename("eda", "renamed")
+    await store.create("eda")
+    await say(store, owner, "eda", "another's")
+    whole = await store.held(claim)
+    assert whole == await everything(store, "renamed")
+    assert [m.content for m in whole.messages] == ["one", "Hi.", "two"]
+    await store.settle(claim, [assistant()])
+    with pytest.raises(SessionError, match="'eda' was reset"):
+        await store.held(claim)
+    hold = await store.hold("renamed", owner)
+    assert len((await store.held(hold)).messages) == 4
+    await store.delete("renamed")
+    with pytest.raises(SessionNotFoundError, match="'renamed' was deleted"):
+        await store.held(hold)
+
+
 async def test_a_hold_that_was_released_ends_nothing_that_its_owner_began_since(store, owner):
     await store.create("eda")
     hold = await store.hold("eda", owner)

@@ -172,6 +172,25 @@ async def test_a_turn_that_is_not_in_view_cannot_be_revised(store, owner, eda):
     await say(store, owner, eda, "goes on")
 
 
+async def test_a_retry_of_what_was_replaced_meanwhile_is_refused(store, owner, eda):
+    asked = (await store.transcript(eda)).messages[2]
+    assert asked.content == "two"
+    await say(store, owner, eda, "two anew", revises=2)
+    for number, asked_id in ((2, asked.id), (3, asked.id), (1, "msg_of_nobody")):
+        with pytest.raises(SessionError, match=f"Turn {number} of session 'eda' was replaced"):
+            await store.claim(eda, user("again"), owner, revises=number, asked=asked_id)
+    assert await prompts(store, eda) == ["one", "two anew", "three"]
+    await store.undo(eda)
+    claim = await store.claim(eda, user("again"), owner, revises=2, asked=asked.id)
+    await store.settle(claim, [assistant()])
+    assert await prompts(store, eda) == ["one", "again", "three"]
+    await store.undo(eda)
+    await store.undo(eda)
+    await store.undo(eda)
+    with pytest.raises(SessionError, match="replaced or undone"):
+        await store.claim(eda, user("again"), owner, revises=2, asked=asked.id)
+
+
 async def test_a_busy_session_is_neither_revised_nor_undone_nor_forgotten_in(store, owner, eda):
     await store.claim(eda, user("four"), owner)
     other = await store.join("another")
