@@ -207,7 +207,7 @@ async def test_the_context_window_is_the_tables_the_configurations_or_what_was_r
     async with AsyncDextoAgent(at(server, context_window=900), store=tmp_path) as agent:
         assert (await agent.context("eda")).window == 900
         await talk(agent, *[f"Repeat after me: {LONG}"] * 6)
-        assert (await agent.context("eda")).window == 350, "the rest is for the reply"
+        assert (await agent.context("eda")).window == 400, "as the provider said"
 
 
 async def test_the_context_says_what_is_not_sent(agent):

@@ -271,9 +271,7 @@ def test_a_turn_is_asked_again_taken_back_brought_back_and_forgotten(talked, lin
     assert "turn 4" in notes
     out, _ = line("retry", "eda")
     assert out == "Your name is Sarah.\n"
-    assert line.ok("undo", "eda") == (
-        "Turn 4 (“What is my name?”) is in the conversation again, at version 2.\n"
-    )
+    assert line.ok("undo", "eda") == ("Turn 4 (“What is my name?”) is back at version 2.\n")
     assert line.ok("redo", "eda").endswith("at version 3.\n")
     for _ in range(3):
         line.ok("undo", "eda")
@@ -316,7 +314,7 @@ def test_sessions_are_forked_renamed_titled_and_set_up(talked, line):
     assert line.ok("title", "eda") == "title of 'eda'  My name is Sarah.\n"
     assert line.ok("title", "eda", "--", "-- About me") == "title of 'eda'  -- About me\n"
     out, notes = line("title", "--generate", "eda")
-    assert (out, notes) == ("title of 'eda'  My name is sarah\n", "")
+    assert (out, notes) == ("title of 'eda'  My name is Sarah\n", "")
     assert "has no title" in line.ok("title", "eda", "")
     assert "Give a title, or have it written" in line.refused("title", "eda", "Mine", "--generate")
     assert re.search(r"overflow +trim", line.ok("set", "eda", "overflow=trim"))
@@ -392,6 +390,12 @@ LINES = {
     "usage": ["nobody"],
     "reset": ["nobody"],
     "delete": ["nobody"],
+    "search": ["hello", "--session", "nobody"],
+    "export": ["nobody", "nobody.md"],
+    "import": ["nowhere.jsonl"],
+    "new": ["nobody"],
+    "system": ["nobody"],
+    "model": ["nobody"],
     "demo": [],
 }
 
@@ -400,7 +404,7 @@ def test_every_verb_is_one_of_these():
     assert set(LINES) == {run.__name__.strip("_") for run, _ in cli._VERBS}
 
 
-@pytest.mark.parametrize("verb", sorted(set(LINES) - {"sessions", "ask", "demo"}))
+@pytest.mark.parametrize("verb", sorted(set(LINES) - {"sessions", "ask", "import", "new", "demo"}))
 def test_a_session_that_is_not_there_is_an_error_and_none_is_made(home, capsys, monkeypatch, verb):
     monkeypatch.setenv("DEXTO_MODEL", "practice")
     assert cli.main([verb, *LINES[verb]]) == 1

@@ -523,7 +523,7 @@ def test_what_is_done_to_a_history_is_seen_in_the_page(show):
     expect(notebook.output(5)).to_contain_text("Turn 2 (“Show me a table.”) is back at version 1")
     expect(notebook.output(6).locator("mark").first).to_have_text("Sarah")
     expect(notebook.output(6)).to_contain_text("%dexto history worked --at 1")
-    expect(notebook.output(7).locator("svg")).to_be_visible()
+    expect(notebook.output(7).locator("svg.dexto-chart")).to_be_visible()
     expect(notebook.output(7)).to_contain_text("3 replies")
     expect(notebook.output(8)).to_contain_text("2 turns")
     expect(notebook.output(9)).to_contain_text("And my <b>name</b>?")

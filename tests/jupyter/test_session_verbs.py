@@ -38,12 +38,13 @@ def test_a_fork_is_gone_on_in_and_the_conversation_that_it_comes_from_is_left(ke
     kernel.ask("My name is Sarah.", "eda")
     kernel.ask("My name is Bob.", "eda", cell_id="c2")
     assert lines(kernel.run("%dexto fork eda early --at 1")) == (
-        "'early' is a fork of 'eda' at turn 1: 1 turn"
+        "'early' is a fork of 'eda' at turn 1: 1 turn; cells without a name go there now"
     )
     assert current(kernel) == "early"
     assert kernel.ask("What is my name?").output.text == "Your name is Sarah."
     assert (
-        lines(kernel.run("%dexto fork later")) == "'later' is a fork of 'early' at turn 2: 2 turns"
+        lines(kernel.run("%dexto fork later"))
+        == "'later' is a fork of 'early' at turn 2: 2 turns; cells without a name go there now"
     )
     assert current(kernel) == "later"
     assert kernel.ask("What is my name?", "eda").output.text == "Your name is Bob."
@@ -58,7 +59,9 @@ def test_a_fork_whose_cell_is_run_again_is_switched_to(start):
         assert "'other' is a fork of 'eda' at turn 1" in lines(kernel.run(line))
     kernel.ask("Hello.")
     kernel.run("%dexto use eda")
-    said = "'other' is a fork of 'eda' at turn 1 already: 2 turns"
+    said = (
+        "'other' is a fork of 'eda' at turn 1 already: 2 turns; cells without a name go there now"
+    )
     assert lines(kernel.run("%dexto fork other")) == said
     again = start()
     assert lines(again.run("%dexto fork eda other")) == said
@@ -86,7 +89,10 @@ def test_a_fork_is_told_what_it_takes(shared, line):
 def test_names_with_spaces_and_quotes_take_quotes(kernel):
     kernel.ask("My name is Sarah.", "'my data'")
     said = lines(kernel.run("""%dexto fork 'my data' "Sarah's copy" """))
-    assert said == """"Sarah's copy" is a fork of 'my data' at turn 1: 1 turn"""
+    assert (
+        said
+        == """"Sarah's copy" is a fork of 'my data' at turn 1: 1 turn; cells without a name go there now"""
+    )
     said = lines(kernel.run("""%dexto rename "Sarah's copy" "Bob's" """))
     assert said == """"Sarah's copy" is called "Bob's" now"""
     assert kernel.ask("What is my name?").output.text == "Your name is Sarah."

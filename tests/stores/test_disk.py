@@ -615,8 +615,9 @@ async def test_rows_of_other_kinds_and_versions_are_not_in_view(disk):
     for number, row in enumerate(later, start=4):
         put(f"m:{sid}:00000000:{number:012x}", row)
     ((data,),) = raw(disk, "SELECT value FROM Cache WHERE key = ?", f"s:{sid}")
-    record = decode(MODE_JSON, data)
-    put(f"s:{sid}", record | {"rows": 7, "line": record["line"] | {"versions": {"2": 2}}})
+    record = decode(MODE_JSON, data) | {"rows": 7}
+    record["line"]["versions"] = {"2": 2}
+    put(f"s:{sid}", record)
     assert await texts(disk, "eda") == ["q0", "a0", "q1 anew", "a1 anew"]
     assert [m.content for m in (await disk.transcript("eda", limit=3)).messages] == [
         "a0",
