@@ -312,8 +312,16 @@ def fence(record: SessionRecord | None, claim: Hold) -> SessionRecord:
     return record
 
 
-def updated(record: SessionRecord, changes: SessionChanges) -> SessionRecord:
-    """Changes what is given; an empty string or 0 takes the session's own value away."""
+def updated(
+    record: SessionRecord, changes: SessionChanges, *, untitled: str | None = None
+) -> SessionRecord:
+    """Changes what is given; an empty string or 0 takes the session's own value away.
+
+    Args:
+        record: The session as it is.
+        changes: What is to be changed.
+        untitled: The title that it has if its own is taken away.
+    """
     settings = dict(record.settings)
     for key in (OVERFLOW, CONTEXT_BUDGET):
         value: Any = changes.get(key)
@@ -326,7 +334,7 @@ def updated(record: SessionRecord, changes: SessionChanges) -> SessionRecord:
         record,
         model=record.model if model is None else model or None,
         system=record.system if system is None else system or None,
-        title=record.title if title is None else title or None,
+        title=record.title if title is None else title or untitled,
         own_title=record.own_title if title is None else bool(title),
         settings=settings,
     )

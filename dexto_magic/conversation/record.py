@@ -53,7 +53,7 @@ class SessionChanges(TypedDict, total=False):
     """Its own system prompt."""
 
     title: str | None
-    """Its title; without one of its own it has that of its first prompt, from its next turn on."""
+    """Its title; without one of its own it has one that a model wrote, or of its first prompt."""
 
     overflow: Overflow | Literal[""] | None
     """What is done when it no longer fits."""

@@ -10,6 +10,7 @@ from dexto_magic.conversation.line import Line, Step
 from dexto_magic.conversation.messages import Aside, Message
 from dexto_magic.conversation.record import SessionRecord
 from dexto_magic.conversation.session import Session, TurnChange
+from dexto_magic.conversation.summaries import is_about
 from dexto_magic.errors import SessionError
 
 
@@ -110,11 +111,21 @@ def forgotten(
     """
     line = record.line.without(turn)
     title = record.title
-    if not record.own_title:
-        titles = [aside.content for aside in asides if aside.kind == "title"]
-        prompts = [message for message in others if message.role == "user" and line.shows(message)]
-        first = min(prompts, key=lambda message: message.turn, default=None)
-        by_itself = None if first is None else automatic_title(first.content)
-        title = titles[-1] if titles else by_itself
+    titles = [aside.content for aside in asides if aside.kind == "title"]
+    if not record.own_title and title not in titles:
+        title = title_by_itself(line, others, asides)
     moved_on = moved(record, line, left=left, came=())
     return replace(moved_on, title=title, forgets=record.forgets + 1)
+
+
+def title_by_itself(line: Line, messages: Sequence[Message], asides: Sequence[Aside]) -> str | None:
+    """The title of a session for which nobody chose one.
+
+    It is the last that a model wrote of what is in view, else that of the first prompt in view.
+    """
+    titles = [aside.content for aside in asides if aside.kind == "title" and is_about(aside, line)]
+    if titles:
+        return titles[-1]
+    prompts = [message for message in messages if message.role == "user" and line.shows(message)]
+    first = min(prompts, key=lambda message: message.turn, default=None)
+    return None if first is None else automatic_title(first.content)

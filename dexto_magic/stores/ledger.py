@@ -15,9 +15,10 @@ from typing import Any
 from dexto_magic.conversation import history, places
 from dexto_magic.conversation.messages import Aside, Message, new_id
 from dexto_magic.conversation.record import Claim, Hold, SessionChanges, SessionRecord
+from dexto_magic.conversation.revision import title_by_itself
 from dexto_magic.conversation.session import Removal, Session, taken
 from dexto_magic.conversation.wire import message_to_json
-from dexto_magic.stores import homes, removal
+from dexto_magic.stores import homes, removal, rows
 from dexto_magic.stores.codec import CODECS, Row, encode
 from dexto_magic.stores.entries import Entry
 from dexto_magic.stores.keys import (
@@ -81,7 +82,15 @@ class Ledger(Reading):
     def update(self, session_id: str, changes: SessionChanges) -> Session:
         """Changes what a session has of its own."""
         entry = self.entries.known(session_id)
-        record = history.updated(entry.record, changes)
+        before, untitled = entry.record, None
+        if changes.get("title") == "":
+            found = self.entries.read(before, 0, before.rows)
+            untitled = title_by_itself(
+                before.line,
+                [rows.message_from_json(row) for row in found if rows.is_message(row)],
+                [rows.aside_from_json(row) for row in found if rows.is_aside(row)],
+            )
+        record = history.updated(before, changes, untitled=untitled)
         self.entries.put(entry, record)
         return record.session()
 

@@ -145,7 +145,11 @@ class MemoryStore(Store):
         return self._files[self._record(session_id).sid].get(digest)
 
     async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
-        return self._put(history.updated(self._record(session_id), changes))
+        record = self._record(session_id)
+        untitled = revision.title_by_itself(
+            record.line, self._messages(record), self._asides(record)
+        )
+        return self._put(history.updated(record, changes, untitled=untitled))
 
     async def rename(self, session_id: str, new_id: str) -> Session:
         record = self._record(session_id)

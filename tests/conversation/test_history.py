@@ -526,6 +526,13 @@ def test_values_that_were_never_own_can_be_taken_away():
     assert updated(EMPTY, {"overflow": "", "context_budget": 0, "title": "", "model": ""}) == EMPTY
 
 
+def test_where_a_title_is_taken_away_another_takes_its_place():
+    own = updated(FULL, {"title": "Mine"})
+    after = updated(own, {"title": ""}, untitled="Plot it")
+    assert (after.title, after.own_title) == ("Plot it", False)
+    assert updated(own, {"title": None}, untitled="Plot it") == own
+
+
 def test_a_title_that_is_taken_away_is_a_persons_no_longer():
     own = updated(EMPTY, {"title": "Mine"})
     assert (own.title, own.own_title) == ("Mine", True)

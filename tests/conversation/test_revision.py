@@ -11,6 +11,7 @@ from dexto_magic.conversation.revision import (
     checked_move,
     forgotten,
     moved,
+    title_by_itself,
     turn_change,
 )
 from dexto_magic.errors import SessionError
@@ -117,6 +118,18 @@ def test_after_something_was_forgotten_the_title_is_one_that_a_model_wrote_if_on
     about = whole(record, said, [])
     titles = [title(f"Title {n}", about, turn=1) for n in range(2)]
     assert forget(replace(record, title="Title 1"), said, 2, titles).title == "Title 1"
+    assert forget(replace(record, title="Title 0"), said, 2, titles).title == "Title 0"
+    assert forget(replace(record, title="Another"), said, 2, titles).title == "Title 1"
+
+
+def test_a_title_by_itself_is_of_what_is_in_view():
+    record, said = talked("one", "two")
+    told = title("Of both", whole(record, said, []))
+    assert title_by_itself(record.line, said, []) == "one"
+    assert title_by_itself(record.line, said, [told]) == "Of both"
+    assert title_by_itself(record.line.undo()[0], said, [told]) == "one"
+    assert title_by_itself(record.line.revised(1), said, [told]) == "two"
+    assert title_by_itself(Line(), said, [told]) is None
 
 
 def test_a_title_that_a_person_chose_stays_whatever_is_forgotten():

@@ -396,10 +396,30 @@ async def test_a_title_of_its_own_stays_until_it_is_taken_away(store, owner):
     await say(store, owner, "eda", "Plot it")
     assert (await store.get("eda")).title == "Mine"
     session = await store.update("eda", title="")
-    assert (session.title, session.own_title) == (None, False)
+    assert (session.title, session.own_title) == ("Plot it", False)
     await store.reset("eda")
+    assert await store.get("eda") == await store.update("eda", title="")
     await say(store, owner, "eda", "Load it")
     assert (await store.get("eda")).title == "Load it"
+
+
+async def test_without_a_title_of_its_own_a_session_has_one_of_a_model_or_its_first_prompts(
+    store, owner
+):
+    await store.create("eda")
+    for text in ("one", "two"):
+        await say(store, owner, "eda", text)
+    await say(store, owner, "eda", "one anew", revises=1)
+    await store.update("eda", title="Mine")
+    assert (await store.update("eda", title="")).title == "one anew"
+    await say(store, owner, "eda", "three")
+    assert (await store.get("eda")).title == "one anew"
+    await store.note("eda", title("A model's", await everything(store, "eda"), turn=1))
+    await store.update("eda", title="Mine")
+    assert (await store.update("eda", title="")).title == "A model's"
+    await say(store, owner, "eda", "one again", revises=1)
+    await store.update("eda", title="Mine")
+    assert (await store.update("eda", title="")).title == "one again", "that title was of another"
 
 
 async def test_a_change_of_values_is_no_use_and_leaves_a_running_turn_alone(store, owner):

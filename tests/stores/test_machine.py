@@ -184,10 +184,21 @@ class Remembered:
         now = len(list(itertools.groupby(views[: len(self.past) + 1]))) - 1
         views = [view for view, _ in itertools.groupby(views)]
         self.past, self.view, self.future = views[:now], views[now], views[:now:-1]
-        if not self.own_title:
-            titles = [told.content for told, _ in self.asides if told.kind == "title"]
-            prompts = [m.text for m in self.shown() if m.role == "user"]
-            self.title = titles[-1] if titles else prompts[0] if prompts else None
+        titles = [told.content for told, _ in self.asides if told.kind == "title"]
+        if not self.own_title and self.title not in titles:
+            self.title = self.title_by_itself()
+
+    def title_by_itself(self):
+        """Of a model, if it is about what is in view, else that of the first prompt."""
+        titles = [
+            told.content
+            for told, about in self.asides
+            if told.kind == "title"
+            and told.turn <= self.end
+            and about == [pair for pair in self.view if pair[0] <= told.turn]
+        ]
+        prompts = [m.text for m in self.shown() if m.role == "user"]
+        return titles[-1] if titles else prompts[0] if prompts else None
 
     def committed(self):
         """What is in view without the running turn, and the number of the last turn then."""
@@ -564,7 +575,8 @@ class Machine(RuleBasedStateMachine):
         self.do(self.store.update(session.name, title=title, context_budget=budget))
         session.budget = budget or None
         if title is not None:
-            session.title, session.own_title = title or None, bool(title)
+            session.title = title or session.title_by_itself()
+            session.own_title = bool(title)
         self.change(session)
 
     @rule(number=which, notebook=st.sampled_from(NOTEBOOKS))

@@ -495,6 +495,25 @@ async def test_a_title_of_what_was_forgotten_is_made_anew(store, owner, eda):
     assert (await store.get(eda)).title == "anew"
 
 
+async def test_a_title_of_what_was_undone_does_not_come_back_when_something_is_forgotten(
+    store, owner
+):
+    await store.create("eda")
+    await say(store, owner, "eda", "salaries")
+    await store.note("eda", title("On salaries", await everything(store, "eda")))
+    await store.undo("eda")
+    await say_all(store, owner, "eda", "weather", "rain")
+    await store.forget("eda", 2)
+    assert (await store.get("eda")).title == "weather"
+
+
+async def test_a_title_that_a_model_wrote_stays_if_something_else_is_forgotten(store, owner, eda):
+    await store.note(eda, title("Counting", await everything(store, eda), turn=1))
+    await say(store, owner, eda, "one anew", revises=1)
+    await store.forget(eda, 3)
+    assert (await store.get(eda)).title == "Counting"
+
+
 async def test_numbers_that_are_free_again_are_given_to_turns_of_their_own(store, owner, eda):
     """After what was forgotten last and all before it was undone, nothing old comes into view."""
     await store.forget(eda, 2)
