@@ -169,11 +169,11 @@ class Workbench:
         self.current = session.id
         self._note_use(session)
 
-    def note_fork(self, source: str, fork: Session) -> None:
+    def note_fork(self, fork: Session) -> None:
         """Takes note of a fork that was made just now: what was said here was said in it, too."""
         self._greeted.add(fork.id)
         last = self.agent.get_session_history(fork.id, limit=1)
-        if source in self._fresh and last and last[0].created_at >= self.started_at:
+        if fork.forked_from in self._fresh and last and last[0].created_at >= self.started_at:
             self._fresh.add(fork.id)
 
     def new(self, name: str | None) -> tuple[Session, bool]:
