@@ -68,7 +68,7 @@ def kept_turns(material: Material, target: int) -> int:
     What does not is summarised, too: of a turn that is left out, the model would know nothing.
     """
     without = replace(material, summary=None)
-    summary = estimate(material.summary.content) if material.summary else 0
+    summary = material.tokens_of(material.summary.content) if material.summary else 0
     left = target - max(summary, target // SUMMARY_SHARE)
     for kept in range(min(KEPT_TURNS, len(material.turns)), 0, -1):
         if without.composed(material.turns[-kept].number).tokens <= left:

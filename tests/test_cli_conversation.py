@@ -54,12 +54,18 @@ def said(*arguments, code=0, **more):
 class Line:
     """Command lines in this process, for those that only look and tidy; a process costs a second."""
 
-    def __init__(self, capsys):
+    def __init__(self, capsys, monkeypatch):
         self._capsys = capsys
+        self._monkeypatch = monkeypatch
 
     def __call__(self, *arguments, code=0):
-        assert cli.main(arguments) == code
+        assert cli.main([str(argument) for argument in arguments]) == code
         return self._capsys.readouterr()
+
+    def asking(self, server):
+        """Has those to come ask a test's own server."""
+        for name, value in asking(server).items():
+            self._monkeypatch.setenv(name, value)
 
     def ok(self, *arguments):
         """What is said by one that succeeds, and complains of nothing."""
@@ -79,22 +85,22 @@ def line(capsys, monkeypatch):
     for name, value in PRACTICE.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "80")
-    return Line(capsys)
+    return Line(capsys, monkeypatch)
 
 
 # -- ask -------------------------------------------------------------------------------------------
 
 
-def test_a_question_makes_its_session_and_the_next_one_goes_on_in_it(home):
-    out, notes = said("ask", "eda", "My", "name", "is", "Sarah.")
+def test_a_question_makes_its_session_and_the_next_one_goes_on_in_it(line):
+    out, notes = line("ask", "eda", "My", "name", "is", "Sarah.")
     assert out == "Nice to meet you, Sarah.\n"
     assert re.fullmatch(
         r"dexto-magic: new session 'eda'\ndexto-magic: eda · turn 1 · practice · .*\n", notes
     )
-    out, notes = said("ask", "eda", "What is my name?")
+    out, notes = line("ask", "eda", "What is my name?")
     assert out == "Your name is Sarah.\n"
     assert notes.startswith("dexto-magic: eda · turn 2 · ")
-    _, notes = said("ask", "ead", "Hello.")
+    _, notes = line("ask", "ead", "Hello.")
     assert notes.startswith("dexto-magic: new session 'ead'; did you mean 'eda'?\n")
 
 
@@ -118,26 +124,24 @@ def test_nothing_is_asked_and_no_session_made_where_nothing_is_said(home, how):
     assert not home.exists()
 
 
-def test_the_model_is_the_options_or_the_environments(server, home):
-    env = asking(server)
-    out, notes = said("ask", "eda", "My name is Sarah.", env=env)
+def test_the_model_is_the_options_or_the_environments(server, line):
+    line.asking(server)
+    out, notes = line("ask", "eda", "My name is Sarah.")
     assert "gpt-4o-mini" in notes
-    _, notes = said("ask", "--model", "openai:gpt-4o", "eda", "What is my name?", env=env)
+    _, notes = line("ask", "--model", "openai:gpt-4o", "eda", "What is my name?")
     assert [chat.body["model"] for chat in server.chats] == ["gpt-4o-mini", "gpt-4o"]
-    out, _ = said("ask", "--model", "practice", "eda", "What is my name?", env=env)
+    out, _ = line("ask", "--model", "practice", "eda", "What is my name?")
     assert out == "Your name is Sarah.\n"
     assert len(server.chats) == 2
-    _, notes = said("ask", "--model", "openai:", "eda", "Hello.", code=1)
-    assert "name one of its models" in notes
+    assert "name one of its models" in line.refused("ask", "--model", "openai:", "eda", "Hello.")
 
 
-def test_the_store_is_the_options(tmp_path, home):
+def test_the_store_is_the_options(tmp_path, home, line):
     (tmp_path / "other").mkdir()
-    said("ask", "--store", tmp_path / "other", "eda", "My name is Sarah.")
+    line("ask", "--store", tmp_path / "other", "eda", "My name is Sarah.")
     assert history(tmp_path / "other")[0] == "My name is Sarah."
     assert not home.exists()
-    _, notes = said("ask", "--store", tmp_path / "none", "eda", "Hello.", code=1)
-    assert "There is no folder" in notes
+    assert "There is no folder" in line.refused("ask", "--store", tmp_path / "no", "eda", "Hello.")
 
 
 def test_a_reply_comes_as_it_arrives(server):
@@ -219,25 +223,27 @@ def test_a_reader_that_has_gone_ends_the_reply_and_keeps_what_had_arrived(server
     assert history(home)[1].startswith("The beginning\n")
 
 
-def test_what_goes_wrong_amid_a_reply_is_said_and_what_had_arrived_is_kept(server, home):
+def test_what_goes_wrong_amid_a_reply_is_said_and_what_had_arrived_is_kept(server, home, line):
     server.script(cut("The beginning"))
-    out, notes = said("ask", "eda", "Go.", env=asking(server), code=1)
+    line.asking(server)
+    out, notes = line("ask", "eda", "Go.", code=1)
     assert out == "The beginning\n"
     assert "dexto-magic: cut short: error; what had arrived is kept\n" in notes
     assert "broke off before the end of the reply" in notes.splitlines()[-1]
     assert history(home) == ["Go.", "The beginning"]
 
 
-def test_what_is_to_be_known_of_a_turn_is_apart_from_the_reply(server):
+def test_what_is_to_be_known_of_a_turn_is_apart_from_the_reply(server, line):
+    line.asking(server)
     server.script(
         status(429, headers={"retry-after": "0"}), text("cut", finish_reason="length", usage=(9, 9))
     )
-    out, notes = said("ask", "eda", "Go.", env=asking(server))
+    out, notes = line("ask", "eda", "Go.")
     assert out == "cut\n"
     assert "asking again" in notes
     assert "limit" in notes
     server.script(status(401, "Bad key."))
-    out, notes = said("ask", "eda", "Go.", env=asking(server), code=1)
+    out, notes = line("ask", "eda", "Go.", code=1)
     assert out == ""
     assert notes.startswith("dexto-magic: openai (gpt-4o-mini) does not accept the key")
     assert notes.count("\n") == 1

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -132,7 +131,7 @@ def test_the_commands_of_the_shell_run(tmp_path):
     folder = Path(sys.executable).parent
     for line in commands.splitlines():
         ran = subprocess.run(
-            shlex.split(line),
+            ["bash", "-o", "pipefail", "-c", line],
             env={**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
             cwd=tmp_path,
             capture_output=True,

@@ -139,8 +139,12 @@ class Material:
         """About how many tokens each of the turns is."""
         return [self._scale * size_of([turn]) for turn in self.turns]
 
+    def tokens_of(self, text: str) -> int:
+        """About how many tokens a message of this text is, as the provider counts."""
+        return round(self._scale * estimate(text))
+
     def estimate_of(self, tokens: int) -> int:
-        """How large text of so many tokens would be estimated to be."""
+        """What ``estimate`` would say of text of so many tokens."""
         return int(tokens / self._scale)
 
     def composed(self, first: int = 1) -> Composition:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic.conversation.messages import Message, Reply, new_id
+from dexto_magic.jupyter.interrupts import put_off
 from dexto_magic.llm.protocol import Notice, ReasoningDelta, TextDelta
 from dexto_magic.rendering import plain
 from dexto_magic.rendering.html import reply_html, text_html
@@ -236,13 +237,15 @@ class KernelView:
         self._publish({"text/html": html}, {"dexto": {"session": self._session_id}})
 
     def _publish(self, data: dict[str, str], metadata: dict[str, Any]) -> None:
-        self._shell.display_pub.publish(
-            data=data,
-            metadata=metadata,
-            transient={"display_id": self._display_id},
-            update=self._displayed,
-        )
-        self._displayed = True
+        # Interrupted between these two, the end would be a second output, and the first stay open.
+        with put_off():
+            self._shell.display_pub.publish(
+                data=data,
+                metadata=metadata,
+                transient={"display_id": self._display_id},
+                update=self._displayed,
+            )
+            self._displayed = True
 
 
 class TerminalView:

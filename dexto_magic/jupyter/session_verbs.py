@@ -73,7 +73,7 @@ def fork(bench: Workbench, rest: str) -> Forked:
     name = name_or_current(bench, given[0] if given else None, "fork", more=" NEW")
     fork = commands.forked(bench.agent, name, new, turn=arguments.at)
     if fork.made:
-        bench.note_fork(name, fork.session)
+        bench.note_fork(fork.session)
     bench.go_on_in(fork.session)
     return replace(fork, current=True)
 

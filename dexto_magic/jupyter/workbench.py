@@ -169,11 +169,11 @@ class Workbench:
         self.current = session.id
         self._note_use(session)
 
-    def note_fork(self, source: str, fork: Session) -> None:
+    def note_fork(self, fork: Session) -> None:
         """Takes note of a fork that was made just now: what was said here was said in it, too."""
         self._greeted.add(fork.id)
         last = self.agent.get_session_history(fork.id, limit=1)
-        if source in self._fresh and last and last[0].created_at >= self.started_at:
+        if fork.forked_from in self._fresh and last and last[0].created_at >= self.started_at:
             self._fresh.add(fork.id)
 
     def new(self, name: str | None) -> tuple[Session, bool]:
@@ -210,13 +210,18 @@ class Workbench:
 
     def current_session(self) -> Session | None:
         """The session that a cell without a name goes to, or ``None``; nothing is made."""
-        session = self.agent.get_session(self.current) if self.current else None
-        return session or current_own_session(self.agent, place(self.shell))
+        return self._current_one(place(self.shell))
+
+    def _current_one(self, here: Place) -> Session | None:
+        agent = self.agent  # first of all: in another store there is no current one
+        session = agent.get_session(self.current) if self.current else None
+        return session or current_own_session(agent, here)
 
     def last_used_session(self) -> Session | None:
         """The session that was used last in this kernel, or ``None``."""
+        agent = self.agent
         for name in reversed(self._used):
-            session = self.agent.get_session(name)
+            session = agent.get_session(name)
             if session is not None:
                 return session
         return None
@@ -250,11 +255,7 @@ class Workbench:
 
         Nothing is made, and nothing is said to have been used.
         """
-        if name is None:
-            session = self.agent.get_session(self.current) if self.current else None
-            session = session or current_own_session(self.agent, here)
-        else:
-            session = self.agent.get_session(name)
+        session = self._current_one(here) if name is None else self.agent.get_session(name)
         resumed = session is not None and session.turn_count > 0 and session.id not in self._fresh
         return session, resumed
 
@@ -270,12 +271,12 @@ class Workbench:
         self._fresh.add(ended_in)
 
     def _own(self, here: Place) -> tuple[str, list[str]]:
-        lines: list[str] = []
-        if self.current is not None and self.agent.get_session(self.current) is None:
+        agent, lines = self.agent, list[str]()
+        if self.current is not None and agent.get_session(self.current) is None:
             lines.append(f"session {self.current!r} is gone: it was deleted, or renamed elsewhere")
             self.forget(self.current)
         if self.current is None:
-            own = own_session(self.agent, here)
+            own = own_session(agent, here)
             self.current = own.session_id
             lines.extend(own.lines)
         return self.current, lines

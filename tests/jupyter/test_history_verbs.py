@@ -85,8 +85,8 @@ def test_a_mistyped_verb_is_a_usage_error_with_a_close_one_and_no_request(kernel
 
 
 @pytest.mark.parametrize("verb", ["undo", "redo", "retry", "forget 1", "title", "set", "compact"])
-def test_a_verb_without_a_session_to_be_about_says_so_and_makes_none(start, verb):
-    kernel = start()
+def test_a_verb_without_a_session_to_be_about_says_so_and_makes_none(fresh, verb):
+    kernel = fresh()
     said = refused(kernel.run(f"%dexto {verb}"))
     assert re.search("there is none here yet|no session here yet; name one", said)
     assert "No sessions" in lines(kernel.run("%dexto sessions"))
@@ -114,8 +114,8 @@ def test_retry_with_new_text_takes_it_as_it_is(kernel):
     assert kernel.value("(reply.turn, reply.message.version, _dexto == reply)") == "(1, 2, True)"
 
 
-def test_a_retry_that_fails_fails_the_cell_and_leaves_the_old_answer_in_view(start, server):
-    kernel = start(**asking(server))
+def test_a_retry_that_fails_fails_the_cell_and_leaves_the_old_answer_in_view(fresh, server):
+    kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
     kernel.ask("My name is Sarah.")
     server.script(status(401, "Bad key."))
@@ -128,8 +128,8 @@ def test_a_retry_that_fails_fails_the_cell_and_leaves_the_old_answer_in_view(sta
     assert "1 turn" in lines(kernel.run("%dexto use eda"))
 
 
-def test_an_interrupted_retry_keeps_what_came_and_undo_brings_the_old_answer_back(start, server):
-    kernel = start(**asking(server))
+def test_an_interrupted_retry_keeps_what_came_and_undo_brings_the_old_answer_back(fresh, server):
+    kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
     kernel.ask("My name is Sarah.")
     server.script(silent("The beginning"))
@@ -255,8 +255,8 @@ def test_compact_says_what_was_summarised_and_what_it_cost_and_again_that_it_is_
     assert "summary" in shown
 
 
-def test_compact_can_be_interrupted(start, server):
-    kernel = start(**asking(server))
+def test_compact_can_be_interrupted(fresh, server):
+    kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
     for _ in range(3):
         kernel.ask("My name is Sarah.")
@@ -306,9 +306,9 @@ def test_a_conversation_that_does_not_fit_goes_on_in_its_cells_and_says_how(kern
     assert ran.output.html.count("turns and a summary of the rest") == 1
 
 
-def test_a_summary_on_its_way_is_shown_while_it_is_waited_for_and_not_afterwards(start, server):
+def test_a_summary_on_its_way_is_shown_while_it_is_waited_for_and_not_afterwards(fresh, server):
     server.otherwise = windowed(300)
-    kernel = start(**asking(server))
+    kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
     kernel.ask("My name is Sarah.")
     for _ in range(3):
@@ -365,8 +365,8 @@ def test_show_prompt_is_what_is_then_sent_with_the_note_of_a_new_kernel(start, s
     assert (len(notes(first)), len(notes(second))) == (1, 0)
 
 
-def test_show_prompt_makes_no_session_and_needs_no_key(start):
-    kernel = start(DEXTO_MODEL="openai:gpt-4o-mini", OLLAMA_HOST="127.0.0.1:1")
+def test_show_prompt_makes_no_session_and_needs_no_key(fresh):
+    kernel = fresh(DEXTO_MODEL="openai:gpt-4o-mini", OLLAMA_HOST="127.0.0.1:1")
     for name in ("", "brandnew"):
         ran = kernel.ask("Hello.", name, options="--show-prompt")
         assert "a new session · openai:gpt-4o-mini · 1 message · " in ran.output.text

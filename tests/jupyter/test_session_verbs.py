@@ -27,8 +27,8 @@ def current(kernel):
 
 
 @pytest.fixture
-def kernel(start):
-    return start()
+def kernel(fresh):
+    return fresh()
 
 
 # -- fork ------------------------------------------------------------------------------------------
@@ -152,10 +152,10 @@ def test_a_notebooks_own_session_keeps_its_notebook_under_another_name(start, tm
 
 
 def test_a_session_that_is_renamed_elsewhere_while_it_answers_stays_the_current_one(
-    start, server, tmp_path
+    fresh, server, tmp_path
 ):
     server.script(text("The beginning", WAIT, " and the end"))
-    kernel = start(**asking(server))
+    kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
     asked = kernel.begin("%%dexto\none", cell_id="c1")
     server.wait_for_request()
@@ -203,8 +203,8 @@ def test_a_title_is_shown_set_written_and_taken_away(kernel):
     assert "has no title" in lines(kernel.run("%dexto title"))
 
 
-def test_a_title_that_cannot_be_written_fails_the_cell_and_changes_nothing(start, server):
-    kernel = start(**asking(server))
+def test_a_title_that_cannot_be_written_fails_the_cell_and_changes_nothing(fresh, server):
+    kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
     assert "has no turns yet" in refused(kernel.run("%dexto title --generate"))
     kernel.ask("Hello.")
@@ -230,8 +230,8 @@ def test_usage_is_of_the_current_session_of_one_or_of_all(kernel):
     assert "is of one session" in refused(kernel.run("%dexto usage eda --all"))
 
 
-def test_prices_are_configured_or_the_environments(start):
-    kernel = start(DEXTO_PRICES='{"currency": "EUR", "practice": {"input": 1000, "output": 5000}}')
+def test_prices_are_configured_or_the_environments(fresh):
+    kernel = fresh(DEXTO_PRICES='{"currency": "EUR", "practice": {"input": 1000, "output": 5000}}')
     kernel.ask("My name is Sarah.", "eda")
     assert "EUR" in lines(kernel.run("%dexto usage eda"))
     kernel.run(
@@ -240,6 +240,7 @@ def test_prices_are_configured_or_the_environments(start):
     assert "USD" in lines(kernel.run("%dexto usage eda"))
     kernel.run("%config DextoMagics.prices = {'practice': 'cheap'}")
     assert "prices cannot be used" in refused(kernel.run("%dexto usage eda"))
+    kernel.run("%config DextoMagics.prices = {}")
 
 
 # -- run all, again ----------------------------------------------------------------------------------

@@ -37,6 +37,22 @@ def test_another_store_has_other_sessions_whatever_was_tried_between(start, tmp_
     assert ran.output.text == "I don't have that information."
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["%dexto", "%%dexto --show-prompt\nHello.", "%dexto sessions", "%dexto undo", "%dexto usage"],
+)
+def test_another_store_has_no_current_session_whatever_is_asked_of_it_first(shared, line, tmp_path):
+    shared.run("%dexto new eda")
+    shared.ask("Hello.")
+    before = shared.value("__import__('os').environ['DEXTO_HOME']")
+    shared.run(f"import os; os.environ['DEXTO_HOME'] = {str(tmp_path)!r}")
+    ran = shared.run(line, cell_id="c1")
+    assert "SessionId" not in str(ran.reply)
+    assert ran.ok or "there is none here yet" in ran.stream or "no session here yet" in ran.stream
+    shared.run(f"os.environ['DEXTO_HOME'] = {before}\n")
+    shared.run("%dexto delete eda")
+
+
 def notes(chat):
     return [m["content"] for m in chat.body["messages"] if "memory of the conv" in m["content"]]
 
