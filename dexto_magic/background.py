@@ -9,6 +9,7 @@ the loop's thread waits for it for ever (measured: within 20 s of an interrupt e
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections import deque
@@ -30,7 +31,8 @@ class BackgroundLoop:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._closing = False
+        self._closing = self._forsaken = False
+        self._process = os.getpid()
         # Sets are changed and copied in one step of C, so no lock is needed, which an interrupt
         # could leave locked.
         self._calls: set[Call[Any]] = set()
@@ -61,8 +63,12 @@ class BackgroundLoop:
             self._submit(call)
             call.wait()
         except BaseException:
+            self._calls.add(call)  # perhaps it was interrupted before it was there
             call.cancel()
+            if self._is_forsaken:
+                call.give_up()
             call.wait()
+            self._calls.discard(call)
             raise
         return call.outcome()
 
@@ -72,13 +78,22 @@ class BackgroundLoop:
         self._submit(call)
         return call
 
+    @property
+    def _is_forsaken(self) -> bool:
+        """Whether nobody runs the loop, though it may be open: in a forked child, say.
+
+        ``Thread.is_alive`` would say so, too, but after an interrupt amid it CPython 3.11 takes
+        the thread for an ended one.
+        """
+        return self._forsaken or os.getpid() != self._process
+
     def _submit(self, call: Call[Any]) -> None:
         if self.is_current:
             call.give_up()
             raise DextoError(
                 "A blocking call was made on the agent's own loop, which would wait for itself."
             )
-        if not self._thread.is_alive():  # in a forked child the loop is open, but nobody runs it
+        if self._is_forsaken:
             call.give_up()
             raise _stopped()
         try:
@@ -100,6 +115,7 @@ class BackgroundLoop:
 
     def forsake(self) -> None:
         """Gives up all calls, in a forked child, where nobody runs the loop."""
+        self._forsaken = True
         for call in list(self._calls):
             call.give_up()
 
@@ -205,6 +221,8 @@ class Call(Generic[T]):
         self._cancelled = True
         if self._task is not None:
             self._task.cancel()
+        elif not self._done:  # whoever submitted it was interrupted before it was to begin
+            self.give_up()
 
     def _tell(self) -> None:
         with suppress(IndexError):  # any thread may be emptying it at the same time

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import queue
 import random
 import signal
@@ -94,6 +95,38 @@ def test_a_call_gives_what_the_coroutine_returns_or_raises(loop):
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             call.result()
+
+
+def test_an_interrupt_at_any_step_of_a_call_leaves_the_loop_usable(loop):
+    """At each single one of the interpreter's, in whatever code the call goes through."""
+
+    async def give():
+        return 42
+
+    def interrupting(after):
+        steps = itertools.count()
+
+        def trace(frame, event, argument):
+            if frame.f_code.co_name == "_remove":  # a weak reference's: nothing gets out of it
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode" and next(steps) == after:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        return trace
+
+    for step in itertools.count():
+        sys.settrace(interrupting(step))
+        try:
+            assert loop.run(give) == 42
+            break
+        except KeyboardInterrupt:
+            assert loop.run(give) == 42
+        finally:
+            sys.settrace(None)
+    assert step > 100
 
 
 def test_several_threads_may_wait_for_one_call(loop):

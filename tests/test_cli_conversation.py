@@ -321,7 +321,7 @@ def test_sessions_are_forked_renamed_titled_and_set_up(talked, line):
     assert line.ok("title", "eda", "--", "-- About me") == "title of 'eda'  -- About me\n"
     out, notes = line("title", "--generate", "eda")
     assert (out, notes) == ("title of 'eda'  My name is Sarah\n", "")
-    assert "has no title" in line.ok("title", "eda", "")
+    assert line.ok("title", "eda", "") == "title of 'eda'  My name is Sarah\n"
     assert "Give a title, or have it written" in line.refused("title", "eda", "Mine", "--generate")
     assert re.search(r"overflow +trim", line.ok("set", "eda", "overflow=trim"))
     assert re.search(r"context_budget +8,000", line.ok("set", "eda", "context_budget=8000"))

@@ -33,8 +33,8 @@ def test_of_a_window_some_is_kept_for_the_reply_and_some_for_the_request(window,
     assert of(window=window, **options) == (room, room)
 
 
-def test_a_budget_counts_in_place_of_a_window_that_a_table_says():
-    assert of(budget=200_000, window=128_000) == (200_000, 200_000)
+def test_of_a_budget_and_a_window_the_smaller_counts():
+    assert of(budget=200_000, window=128_000) == (126_976, 126_976)
     assert of(budget=2000, window=128_000) == (2000, 2000)
 
 

@@ -41,7 +41,7 @@ class Session:
         system: Its own system prompt, or ``None`` for the agent's.
         own_title: Whether a person chose the title, which a reset then keeps.
         overflow: What is done when it no longer fits, or ``None`` for the agent's way.
-        context_budget: Tokens that a request of it may have, or ``None`` for the model's window.
+        context_budget: Tokens that a request of it may have, or ``None`` for what the model takes.
         forked_from: The name of the session that it was forked from, or ``None``.
         forked_at: The number of that session's last turn that it took over, or ``None``.
         usage: Tokens over its lifetime, a reset included; those of turns that a fork took over

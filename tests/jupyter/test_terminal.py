@@ -275,7 +275,7 @@ def test_turns_are_taken_back_asked_again_and_all_of_it_is_in_the_history(start)
     shown = terminal.run("%dexto history")
     assert "Repeat after me: second" in shown
     assert "first" not in shown.partition("──")[2]
-    assert "Turn 1 (“Repeat after me: first”) is in the conversation again, at version 1." in (
+    assert "Turn 1 (“Repeat after me: first”) is back at version 1." in (
         terminal.run("%dexto undo")
     )
     assert "is out of the conversation; `%dexto redo` brings it back" in terminal.run("%dexto undo")
