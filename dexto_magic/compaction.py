@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dexto_magic.conversation.line import Line
-from dexto_magic.conversation.messages import Aside, Message, Turn, new_id
+from dexto_magic.conversation.messages import Aside, Turn, new_id
 from dexto_magic.conversation.window import (
     BYTES_PER_TOKEN,
     SUMMARISED,
@@ -87,6 +87,21 @@ def summary_request(turns: Sequence[Turn], before: Aside | None) -> ChatRequest:
     return ChatRequest(messages=messages)
 
 
+def carried(before: Aside | None, room: int | None) -> Aside | None:
+    """The summary before, as it goes along in a request for the next.
+
+    Of one that would leave less than half of the room for the turns, the middle is left out: or no
+    turn could ever be summarised after it.
+
+    Args:
+        before: The summary, or ``None``.
+        room: Estimated tokens that the request may have, or ``None`` where nobody knows.
+    """
+    if before is None or room is None:
+        return before
+    return replace(before, content=_without_middle(before.content, room * BYTES_PER_TOKEN // 4))
+
+
 def portion(
     turns: Sequence[Turn], before: Aside | None, room: int | None, refused: int | None
 ) -> tuple[list[Turn], bool]:
@@ -122,16 +137,20 @@ def portion(
 def shortened(turn: Turn, tokens: int) -> Turn:
     """The turn with the middle of long messages left out, of about so many tokens."""
     each = max(1, tokens // len(turn.messages)) * BYTES_PER_TOKEN // 2
-    return replace(turn, messages=tuple(_without_middle(one, each) for one in turn.messages))
+    messages = (
+        replace(message, content=_without_middle(message.content, each))
+        for message in turn.messages
+    )
+    return replace(turn, messages=tuple(messages))
 
 
-def _without_middle(message: Message, each: int) -> Message:
-    """The message with so many bytes at either end, if there are more between."""
-    text = message.content.encode("utf-8", "surrogatepass")
+def _without_middle(content: str, each: int) -> str:
+    """The text with so many bytes at either end, if there are more between."""
+    text = content.encode("utf-8", "surrogatepass")
     if len(text) <= 2 * each:
-        return message
+        return content
     begin, end = (part.decode("utf-8", "ignore") for part in (text[:each], text[-each:]))
-    return replace(message, content=f"{begin} [...] {end}")
+    return f"{begin} [...] {end}"
 
 
 def title_request(turns: Sequence[Turn]) -> ChatRequest:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from dexto_magic.aside import written
 from dexto_magic.compaction import (
+    carried,
     kept_turns,
     portion,
     summary_of,
@@ -20,11 +21,11 @@ from dexto_magic.compaction import (
     to_summarise,
 )
 from dexto_magic.conversation.line import Line
-from dexto_magic.conversation.messages import JSON, Turn, Usage
+from dexto_magic.conversation.messages import JSON, Aside, Turn, Usage
 from dexto_magic.conversation.record import Hold
 from dexto_magic.conversation.session import Overflow, Session, Transcript
 from dexto_magic.conversation.summaries import current_summary
-from dexto_magic.conversation.window import Composition, Material, seems_cut, size_of
+from dexto_magic.conversation.window import Composition, Material, estimate, seems_cut, size_of
 from dexto_magic.errors import ContextOverflowError, ModelError
 from dexto_magic.llm.protocol import Notice
 from dexto_magic.prompts import Answerer
@@ -215,17 +216,22 @@ class Fitting:
             target: Tokens that such a request may have, or ``None`` where nobody knows.
         """
         refused: int | None = None
+        along: int | None = None
         while turns:
             room = None if target is None else self._material.estimate_of(target)
-            part, is_whole = portion(turns, self._material.summary, room, refused)
+            before = carried(self._material.summary, room if along is None else along)
+            part, is_whole = portion(turns, before, room, refused)
             if not part:
                 said = f"no part of turn {turns[0].number} fits into a request for a summary."
                 raise self._overflowing(f"Not all older turns could be summarised: {said}", target)
             try:
-                await self._summarise(part, is_whole=is_whole)
+                await self._summarise(part, before, is_whole=is_whole)
             except ContextOverflowError:
                 size = size_of(part)
-                refused = size if refused is None else min(size, refused // 2)
+                if before is not None and estimate(before.content) > size:
+                    along = estimate(before.content)
+                else:
+                    refused = size if refused is None else min(size, refused // 2)
             else:
                 turns = turns[len(part) :]
 
@@ -278,16 +284,20 @@ class Fitting:
                 self._tell(Notice(f"the older turns are left out, not summarised: {error}"))
         self.composition = self._material.fitting(target)
 
-    async def _summarise(self, turns: Sequence[Turn], *, is_whole: bool) -> None:
+    async def _summarise(
+        self, turns: Sequence[Turn], before: Aside | None, *, is_whole: bool
+    ) -> None:
         span = span_of(turns)
         self._tell(Notice(f"summarising {span} …", passing=True))
-        before = self._material.summary
         aside = await written(
             self._answerer.model,
             summary_request(turns, before),
             summary_of(turns, self._line, datetime.now(UTC)),
             tell=self._tell,
         )
+        along = ", with the summary before" if before else ""
+        if before != self._material.summary:
+            along += " without its middle"
         self.session = await self._store.note(self.session.id, aside, hold=self._hold)
         self._material = replace(self._material, summary=aside)
         cost = ""
@@ -295,9 +305,8 @@ class Fitting:
             cost = (
                 f", for {aside.usage.input_tokens:,} tokens in / {aside.usage.output_tokens:,} out"
             )
-        carried = ", with the summary before" if before else ""
         middle = "" if is_whole else ", too long to be read whole, without its middle"
-        self._tell(Notice(f"summarised {span}{middle}{carried}{cost}"))
+        self._tell(Notice(f"summarised {span}{middle}{along}{cost}"))
 
     def _too_long(self, limit: int) -> ContextOverflowError:
         about = f"about {self.composition.tokens:,} tokens, and {limit:,} fit. Nothing was sent."

@@ -475,13 +475,34 @@ async def test_a_summariser_that_finds_everything_too_long_is_not_asked_for_ever
     assert len(asides(server)) - count <= 5
 
 
-async def test_a_summary_that_is_itself_too_long_is_left_out_before_the_turn_fails(agent, server):
+async def test_a_summary_that_is_itself_too_long_is_left_out_and_the_next_made_of_its_ends(
+    agent, server
+):
     await overfull(agent)
     server.script(text(" ".join([LONG] * 10)))
-    await agent.generate("Hello.", "eda")
+    told, _ = await agent.told("Hello.", "eda")
+    assert told[-1].startswith("sending the new message without the ")
     told, reply = await agent.told("Repeat after me: still here", "eda")
     assert reply.content == "still here"
-    assert told[-1] == "sending the new message without the 5 turns before it"
+    assert ", with the summary before without its middle" in str(told)
+    assert told[-1] == "sending the new message with a summary of the 5 turns before it"
+    assert all(words_in(chat) <= BUDGET + 10 for chat in asides(server)[1:])
+
+
+@pytest.mark.parametrize("budget", [None, BUDGET])
+async def test_a_summary_that_is_too_long_does_not_keep_from_compacting(agent, server, budget):
+    await talk(agent, 4)
+    server.script(text(" ".join(["My name is Sarah.", *[LONG] * 10])))
+    await agent.compact("eda")
+    await talk(agent, 3)
+    if budget:
+        await agent.update_session("eda", context_budget=budget)
+    else:
+        server.otherwise = windowed(300)
+    report = await agent.compact("eda")
+    assert report.summarised == 5
+    assert "My name is Sarah." in report.summary
+    assert len(asides(server)) <= 8
 
 
 # -- summaries that no longer stand -------------------------------------------------------------------

@@ -164,7 +164,7 @@ def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) ->
     """Ends the open turn with the rows that follow its user message.
 
     Where it was to be another version of a turn and nothing came of it, the one before is in view
-    again.
+    again, and what was undone can still be brought back.
     """
     usage = record.usage
     for row in rows:
@@ -173,6 +173,8 @@ def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) ->
     line, messages = record.line, record.messages + len(rows)
     if record.open is not None and rows and rows[-1].status == "failed" and record.revises:
         line, messages = line.unrevised(), record.messages - 1 + record.open.hides
+    else:
+        line = line.without_redo()
     return replace(
         record,
         rows=record.rows + len(rows),
@@ -281,34 +283,33 @@ def emptied(record: SessionRecord) -> SessionRecord:
     )
 
 
-def signal(record: SessionRecord | None, claim: Hold) -> Signal:
+def signal(record: SessionRecord | None, hold: Hold) -> Signal:
     """What the holder of a claim has to do, seen from the record as it is now."""
     if record is None:
         return "deleted"
     # Every step that ends a claim moves the revision; its owner may have another one by now.
-    if record.open is None or record.revision != claim.revision:
+    if record.open is None or record.revision != hold.revision:
         return "reset"
     return "cancel" if record.open.cancel else "go on"
 
 
-def fence(record: SessionRecord | None, claim: Hold) -> SessionRecord:
-    """The record, if the claim still holds: a write that lost its ground must not land.
+def fence(record: SessionRecord | None, hold: Hold) -> SessionRecord:
+    """The record, if the claim or hold still holds: a write that lost its ground must not land.
 
     Raises:
         SessionNotFoundError: The session was deleted meanwhile.
         SessionError: It was reset meanwhile.
     """
-    name = claim.session.id
+    name = hold.session.id
+    lost = (
+        "while this turn was running; its reply was not kept."
+        if isinstance(hold, Claim)
+        else "while it was being summarised; what was written since was not kept."
+    )
     if record is None:
-        raise SessionNotFoundError(
-            f"Session {name!r} was deleted while this turn was running; its reply was not kept.",
-            session_id=name,
-        )
-    if signal(record, claim) == "reset":
-        raise SessionError(
-            f"Session {name!r} was reset while this turn was running; its reply was not kept.",
-            session_id=name,
-        )
+        raise SessionNotFoundError(f"Session {name!r} was deleted {lost}", session_id=name)
+    if signal(record, hold) == "reset":
+        raise SessionError(f"Session {name!r} was reset {lost}", session_id=name)
     return record
 
 

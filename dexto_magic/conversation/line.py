@@ -105,16 +105,23 @@ class Line:
         )
 
     def revised(self, turn: int) -> Line:
-        """The line with a new version of a turn in view; there is nothing to redo any more."""
+        """The line with a new version of a turn in view.
+
+        What was undone stays until something has come of it: see ``without_redo``.
+        """
         version = self._next_version(turn)
         step = Step(turn=turn, version=version, before=self.current(turn), end=self.end)
-        return self._with(turn, version, replaced=(*self.replaced, step), undone=())
+        return self._with(turn, version, replaced=(*self.replaced, step))
 
     def unrevised(self) -> Line:
-        """The line without its last revision, of which nothing came; it is nothing to redo."""
+        """The line as it was before its last revision, of which nothing came."""
         *others, step = self.replaced
         assert step.before is not None
         return self._with(step.turn, step.before, replaced=tuple(others))
+
+    def without_redo(self) -> Line:
+        """The line with nothing to redo any more, as after every new turn."""
+        return replace(self, undone=())
 
     def undo(self) -> tuple[Line, Step] | None:
         """The line without its last step, and that step; ``None`` if there is none."""

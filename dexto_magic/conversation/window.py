@@ -222,6 +222,8 @@ class Material:
             return None
         size: float = reply.usage.total_tokens - (reply.usage.reasoning_tokens or 0)
         if self.summary is not None and not _was_sent(self.summary, reply):
+            if then > 1:
+                return None  # perhaps there was a summary before this one in it, of whatever size
             size += self._scale * estimate(self.summary.content)
         for place, (turn, more) in enumerate(numbered):
             was_sent, is_sent = place <= at and turn.number >= then, turn.number >= begin

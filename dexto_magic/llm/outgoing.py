@@ -90,7 +90,7 @@ def sendable_options(options: Mapping[str, JSON]) -> dict[str, Any]:
             f"The request options are not JSON ({exc}): correct them. Nothing was sent.",
             option="options",
         ) from exc
-    if holds_key(encoded):
+    if _hold_key(options):
         raise SettingsError(
             "A request option looks like a key, and is not shown here. Options are stored with the "
             "reply: enter the key with `%dexto key`, or as api_key of llm. Nothing was sent.",
@@ -104,8 +104,17 @@ def storable_options(options: Mapping[str, JSON]) -> dict[str, JSON]:
     return {
         name: value
         for name, value in options.items()
-        if not _is_setting(name) and not holds_key(json.dumps({name: value}, ensure_ascii=False))
+        if not _is_setting(name) and not _hold_key({name: value})
     }
+
+
+def _hold_key(value: JSON) -> bool:
+    """Whether a key stands in any text of a value."""
+    if isinstance(value, str):
+        return holds_key(value)
+    if isinstance(value, Mapping):
+        return any(_hold_key(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(map(_hold_key, value))
 
 
 def _is_setting(name: object) -> bool:

@@ -23,6 +23,10 @@ def view(line):
     return [(turn, line.current(turn)) for turn in range(1, line.end + 1) if turn in line]
 
 
+def revised(line, turn):
+    return line.revised(turn).without_redo()
+
+
 def after(*said):
     """A line after steps such as ``"append"`` and ``"revise 2"``."""
     line = Line()
@@ -31,7 +35,7 @@ def after(*said):
         if verb in ("undo", "redo"):
             line, _ = getattr(line, verb)()
         else:
-            line = {"append": Line.appended, "revise": Line.revised, "forget": Line.without}[verb](
+            line = {"append": Line.appended, "revise": revised, "forget": Line.without}[verb](
                 line, *([int(turn)] if turn else [])
             )
     return line
@@ -59,7 +63,7 @@ class Pictures:
     def revise(self, number):
         if self.now:
             turn, _ = self.now[number % len(self.now)]
-            self.line = self.line.revised(turn)
+            self.line = self.line.revised(turn).without_redo()
             new = self._new(turn)
             self._show([new if old[0] == turn else old for old in self.now])
 
@@ -68,7 +72,7 @@ class Pictures:
             turn, _ = self.now[number % len(self.now)]
             revised = self.line.revised(turn)
             self.written.append((turn, revised.current(turn)))
-            self.line, self.future = revised.unrevised(), []
+            self.line = revised.unrevised()
 
     def undo(self, _):
         if self.past:
@@ -270,6 +274,11 @@ def test_a_version_of_which_nothing_came_is_neither_undone_nor_redone():
     line = before.revised(2).unrevised()
     assert view(line) == view(before)
     assert line.redo() is None
+    undone = after("append", "append", "undo")
+    assert undone.revised(1).unrevised().redo() == (
+        replace(undone.redo()[0], latest={1: 2}),
+        undone.redo()[1],
+    )
     assert line.undo()[1] == before.undo()[1]
     assert line.revised(2).current(2) == 3
 

@@ -71,6 +71,7 @@ class Running:
     hold: object
     turn: int = 0
     revises: bool = False
+    undone: list = field(default_factory=list)
     partial: object = None
     cancelled: bool = False
 
@@ -136,7 +137,7 @@ class Remembered:
         """Ends the running turn with replies."""
         self.add(*replies)
         if replies[-1].status == "failed" and self.running.revises:
-            self.view = self.past.pop()
+            self.view, self.future = self.past.pop(), self.running.undone
         self.running = None
 
     def crash(self):
@@ -392,10 +393,13 @@ class Machine(RuleBasedStateMachine):
             self.refused(SessionError, call)
         else:
             claim = self.do(call)
+            undone = session.future
             pair = session.begin(turn)
             assert claim.message == replace(asked, turn=pair[0], version=pair[1])
             session.add(Said(asked.id, "user", text, *pair, digests=tuple(files)))
-            session.running = Running(owner, claim, turn=pair[0], revises=turn is not None)
+            session.running = Running(
+                owner, claim, turn=pair[0], revises=turn is not None, undone=undone
+            )
             session.title = session.title or text
             session.files |= files
             self.change(session, used=True)

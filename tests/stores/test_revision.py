@@ -123,6 +123,20 @@ async def test_a_version_whose_owner_died_is_current_if_anything_of_it_was_saved
     assert all(m.version == 2 for m in messages if m.turn == 2)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_was_undone_comes_back_after_a_version_of_which_nothing_came(
+    store, owner, eda, kept
+):
+    await store.undo(eda)
+    await turn(store, owner, eda, user("anew"), stopped("half") if kept else failed(), revises=1)
+    if kept:
+        with pytest.raises(SessionError, match="nothing to redo"):
+            await store.redo(eda)
+    else:
+        await store.redo(eda)
+        assert await prompts(store, eda) == ["one", "two", "three"]
+
+
 @pytest.mark.parametrize("look", ["transcript", "get", "claim", "undo", "forget"])
 async def test_a_version_whose_owner_died_with_nothing_saved_gives_the_one_before_back(
     store, owner, eda, look
