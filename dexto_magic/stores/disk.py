@@ -185,7 +185,10 @@ class DiskStore(Store):
         return await self._write(lambda ledger: revision.redo(ledger.entries, session_id))
 
     async def forget(self, session_id: str, turn: int) -> Removal:
-        return await self._remove(lambda ledger: revision.forget(ledger.entries, session_id, turn))
+        known = await self._read(lambda ledger: revision.holders(ledger.entries, session_id, turn))
+        return await self._remove(
+            lambda ledger: revision.forget(ledger.entries, session_id, turn, known)
+        )
 
     async def fork(self, session_id: str, new_id: str, *, turn: int | None = None) -> Session:
         engine = await self._running()

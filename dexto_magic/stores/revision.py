@@ -1,17 +1,18 @@
 """What moves the line of a session's turns, or takes one out of it: undo, redo, forget.
 
-Each function is a step of a transaction which the caller opens.
+Each function is a step of a transaction which the caller opens, but for ``holders``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dexto_magic.conversation import revision
 from dexto_magic.conversation.line import Line, Step
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.record import SessionRecord
 from dexto_magic.conversation.session import Removal, TurnChange
+from dexto_magic.errors import StoreCorruptedError
 from dexto_magic.stores import removal, rows
 from dexto_magic.stores.codec import encode
 from dexto_magic.stores.entries import Entries
@@ -45,8 +46,30 @@ def _in_view(entries: Entries, record: SessionRecord, line: Line, turn: int) -> 
     return entries.messages_of(record, turn, line.current(turn)) if turn in line else []
 
 
-def forget(entries: Entries, session_id: str, turn: int) -> Removal:
-    """Takes a turn away, in all its versions, with all that was made of it."""
+def holders(entries: Entries, session_id: str, turn: int) -> Mapping[str, bool]:
+    """Whether each relative of a session holds a message of one of its turns, by sid.
+
+    That is to read all of their rows, which is no work for a transaction that keeps others out.
+    """
+    with entries.table.snapshot():
+        entry = entries.find(session_id)
+        if entry is None:
+            return {}
+        record = entry.record
+        ids = {m.id for m in entries.messages(record, 0, record.rows) if m.turn == turn}
+        relatives = [relative.record for relative in entries.relatives(record)]
+        return {relative.sid: _holds(entries, relative, ids) for relative in relatives}
+
+
+def forget(entries: Entries, session_id: str, turn: int, known: Mapping[str, bool]) -> Removal:
+    """Takes a turn away, in all its versions, with all that was made of it.
+
+    Args:
+        entries: Where it is.
+        session_id: The session's name.
+        turn: The turn's number.
+        known: What ``holders`` said; those that came to be since are read now.
+    """
     entry = entries.idle(session_id)
     before = entry.record
     found = entries.read(before, 0, before.rows)
@@ -70,6 +93,13 @@ def forget(entries: Entries, session_id: str, turn: int) -> Removal:
         others=others,
         asides=[aside for n, aside in asides.items() if n not in made_of_it],
     )
+    ids = {message.id for message in messages.values()}
+    relatives = [relative.record for relative in entries.relatives(before)]
+
+    def holds(relative: SessionRecord) -> bool:
+        is_holder = known.get(relative.sid)
+        return _holds(entries, relative, ids) if is_holder is None else is_holder
+
     removal.condemn_forgotten(entries.table, record)
     entries.put(entry, record)
     return Removal(
@@ -78,16 +108,14 @@ def forget(entries: Entries, session_id: str, turn: int) -> Removal:
         turn=turn,
         message_count=len(messages),
         notebooks=before.notebooks,
-        forks=_holders(entries, before, {message.id for message in messages.values()}),
+        forks=tuple(relative.id for relative in relatives if holds(relative)),
         purge_pending=True,
     )
 
 
-def _holders(entries: Entries, record: SessionRecord, ids: set[str]) -> tuple[str, ...]:
-    """The names of the session's relatives that hold one of these messages."""
-
-    def holds(other: SessionRecord) -> bool:
-        return any(message.id in ids for message in entries.messages(other, 0, other.rows))
-
-    relatives = (relative.record for relative in entries.relatives(record))
-    return tuple(other.id for other in relatives if holds(other))
+def _holds(entries: Entries, record: SessionRecord, ids: set[str]) -> bool:
+    """Whether a session holds one of these messages, or may do so: of it some cannot be read."""
+    try:
+        return any(message.id in ids for message in entries.messages(record, 0, record.rows))
+    except StoreCorruptedError:
+        return True

@@ -113,6 +113,8 @@ class TestAsking:
             {"api_key": "k"},
             {"api-key": "k"},
             {"API_KEY": "k"},
+            {"user": "a\nsk-proj-abcdefghijklmnop"},
+            {"metadata": {"of": ["a", {"\tsk-proj-abcdefghijklmnop": 1}]}},
             {"extra_headers": {"api-key": "k"}},
             {"extra_query": {"key": "k"}},
             {"base_url": "https://x.example"},

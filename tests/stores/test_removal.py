@@ -191,6 +191,14 @@ async def test_after_the_first_turn_is_forgotten_its_text_is_no_title(disk):
     assert (await disk.get("eda")).title == "public"
 
 
+async def test_a_damaged_fork_is_named_and_keeps_no_turn_from_being_forgotten(disk):
+    await tell_secrets(disk)
+    await disk.fork("eda", "other")
+    sid = (await disk.changes(0, limit=9))[-1].sid
+    raw(disk, f"DELETE FROM Cache WHERE key LIKE 'm:{sid}:%0000'")
+    assert (await disk.forget("eda", 2)).forks == ("other",)
+
+
 async def test_after_an_undone_turn_is_forgotten_its_text_is_in_no_file(disk):
     owner = await disk.join("a test")
     await disk.create("eda")
@@ -290,7 +298,7 @@ async def cut_short(store, verb):
     steps = {
         "delete": lambda ledger: ledger.delete("eda"),
         "reset": lambda ledger: ledger.reset("eda"),
-        "forget": lambda ledger: revision.forget(ledger.entries, "eda", 2),
+        "forget": lambda ledger: revision.forget(ledger.entries, "eda", 2, {}),
     }
     await store._write(steps[verb])
     await store.close()
