@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from dexto_magic.agent import AsyncDextoAgent
-    from dexto_magic.blocking_stream import BlockingReplyStream
+    from dexto_magic.agent.async_agent import AsyncDextoAgent
+    from dexto_magic.agent.blocking_stream import BlockingReplyStream
+    from dexto_magic.agent.sync_agent import DextoAgent
     from dexto_magic.conversation.context import ContextReport, PromptPreview
     from dexto_magic.conversation.finding import SearchHit, SearchPage
     from dexto_magic.conversation.line import Line, Step
@@ -83,15 +84,14 @@ if TYPE_CHECKING:
         TextDelta,
     )
     from dexto_magic.llm.providers import LLMConfig
-    from dexto_magic.reply_stream import ReplyStream
     from dexto_magic.stores.disk import DiskStore
     from dexto_magic.stores.memory import MemoryStore
     from dexto_magic.stores.protocol import Change, Owner, Rows, Store
-    from dexto_magic.sync_agent import DextoAgent
+    from dexto_magic.turns.reply_stream import ReplyStream
 
 _HOMES = {
-    "agent": ["AsyncDextoAgent"],
-    "blocking_stream": ["BlockingReplyStream"],
+    "agent.async_agent": ["AsyncDextoAgent"],
+    "agent.blocking_stream": ["BlockingReplyStream"],
     "conversation.context": ["ContextReport", "PromptPreview"],
     "conversation.finding": ["SearchHit", "SearchPage"],
     "conversation.line": ["Line", "Step"],
@@ -141,11 +141,11 @@ _HOMES = {
         "TextDelta",
     ],
     "llm.providers": ["LLMConfig"],
-    "reply_stream": ["ReplyStream"],
+    "turns.reply_stream": ["ReplyStream"],
     "stores.disk": ["DiskStore"],
     "stores.memory": ["MemoryStore"],
     "stores.protocol": ["Change", "Owner", "Rows", "Store"],
-    "sync_agent": ["DextoAgent"],
+    "agent.sync_agent": ["DextoAgent"],
 }
 
 __all__ = [

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from dexto_magic.agent.sync_agent import DextoAgent
 from dexto_magic.conversation.descent import is_numbered
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.session import MAX_ID_LENGTH, Session, Transcript
@@ -26,7 +27,6 @@ from dexto_magic.errors import (
 )
 from dexto_magic.formats import files
 from dexto_magic.formats.records import Broken, Loaded
-from dexto_magic.sync_agent import DextoAgent
 
 T = TypeVar("T")
 

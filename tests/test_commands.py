@@ -19,7 +19,7 @@ from dexto_magic.commands import (
     loss,
     sessions,
 )
-from dexto_magic.verb_arguments import counted, natural
+from dexto_magic.commands.arguments import counted, natural
 from tests.support.messages import assistant, user
 
 steady = settings(derandomize=True, deadline=None, max_examples=60)

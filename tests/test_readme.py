@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dexto_magic import settings
-from dexto_magic.cli import _VERBS, _parser
+from dexto_magic.cli.line import _parser
+from dexto_magic.cli.verbs import VERBS as _VERBS
 from dexto_magic.conversation.prices import prices_of
 from dexto_magic.jupyter.magics import DextoMagics
 from dexto_magic.jupyter.verbs import VERBS

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dexto_magic.blocking_stream import BlockingReplyStream, Quiet
+from dexto_magic.agent.blocking_stream import BlockingReplyStream, Quiet
 from dexto_magic.conversation.context import PromptPreview
 from dexto_magic.conversation.messages import JSON, Origin, Reply
 from dexto_magic.jupyter.display import QuietView, ReplyView, is_kernel, reply_view
 from dexto_magic.jupyter.identity import place
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.llm.outgoing import sendable_options
-from dexto_magic.prompts import TurnOptions
+from dexto_magic.turns.prompts import TurnOptions
 
 RESUMED = (
     "The turns above are from before this Python session was started. They are a memory of the "

@@ -23,8 +23,8 @@ from dexto_magic.rendering import plain
 from dexto_magic.rendering.html import reply_html, text_html
 from dexto_magic.rendering.markdown import StreamRenderer, encodable, to_html
 from dexto_magic.rendering.views import as_html, as_text
-from dexto_magic.running import TurnEvent
 from dexto_magic.settings import wants_color
+from dexto_magic.turns.running import TurnEvent
 
 FASTEST = 0.066
 """Seconds between two updates of an output, at least: more often than that no eye can tell."""

@@ -10,20 +10,7 @@ from typing import Any
 from IPython.core.error import UsageError
 
 from dexto_magic import commands
-from dexto_magic.conversation.context import ContextReport
-from dexto_magic.conversation.finding import SearchPage
-from dexto_magic.conversation.session import Removal, Transcript, TurnChange
-from dexto_magic.conversation.transfer import Exported, Imported
-from dexto_magic.conversation.usage import UsageReport
-from dexto_magic.exchange import SUFFIXES, import_sessions
-from dexto_magic.jupyter import asking
-from dexto_magic.jupyter.asking import Asked
-from dexto_magic.jupyter.parsing import parsed
-from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
-from dexto_magic.jupyter.workbench import Workbench
-from dexto_magic.progress import shown_progress
-from dexto_magic.rendering.views import Said
-from dexto_magic.verb_arguments import (
+from dexto_magic.commands.arguments import (
     AT,
     EVERY_SESSION,
     EVERYTHING,
@@ -42,6 +29,19 @@ from dexto_magic.verb_arguments import (
     session_name,
     split_query,
 )
+from dexto_magic.commands.progress import shown_progress
+from dexto_magic.conversation.context import ContextReport
+from dexto_magic.conversation.finding import SearchPage
+from dexto_magic.conversation.session import Removal, Transcript, TurnChange
+from dexto_magic.conversation.transfer import Exported, Imported
+from dexto_magic.conversation.usage import UsageReport
+from dexto_magic.exchange import SUFFIXES, import_sessions
+from dexto_magic.jupyter import asking
+from dexto_magic.jupyter.asking import Asked
+from dexto_magic.jupyter.parsing import parsed
+from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
+from dexto_magic.jupyter.workbench import Workbench
+from dexto_magic.rendering.results import Said
 
 
 def ask(bench: Workbench, text: str) -> Any:

@@ -20,12 +20,12 @@ from typing import Any, TypeGuard
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import settings
+from dexto_magic.agent.sync_agent import DextoAgent
 from dexto_magic.conversation.places import cell_mark
 from dexto_magic.conversation.session import Session, valid_session_id
 from dexto_magic.errors import InvalidSessionIdError
 from dexto_magic.jupyter.display import is_kernel
 from dexto_magic.rendering import plain
-from dexto_magic.sync_agent import DextoAgent
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

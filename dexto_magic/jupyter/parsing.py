@@ -12,9 +12,9 @@ from typing import cast
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from dexto_magic.commands.arguments import Argument
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.jupyter.asking import Asked
-from dexto_magic.verb_arguments import Argument
 
 
 def cell_options(parser: MagicArgumentParser, line: str) -> tuple[str | None, str | None, Asked]:

@@ -9,15 +9,7 @@ from typing import Any
 from IPython.core.error import StdinNotImplementedError, UsageError
 
 from dexto_magic import commands
-from dexto_magic.conversation.session import Session
-from dexto_magic.errors import SessionNotFoundError
-from dexto_magic.jupyter.parsing import parsed
-from dexto_magic.jupyter.workbench import LAST, Workbench
-from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
-from dexto_magic.llm.providers import llm_config
-from dexto_magic.rendering import plain
-from dexto_magic.rendering.views import Facts, Forked, Renamed, Said, SessionTable
-from dexto_magic.verb_arguments import (
+from dexto_magic.commands.arguments import (
     GENERATE,
     PATTERN,
     SETTING,
@@ -27,6 +19,14 @@ from dexto_magic.verb_arguments import (
     number,
     session_name,
 )
+from dexto_magic.conversation.session import Session
+from dexto_magic.errors import SessionNotFoundError
+from dexto_magic.jupyter.parsing import parsed
+from dexto_magic.jupyter.workbench import LAST, Workbench
+from dexto_magic.llm.provider_table import PRACTICE, PROVIDERS
+from dexto_magic.llm.providers import llm_config
+from dexto_magic.rendering import plain
+from dexto_magic.rendering.results import Facts, Forked, Renamed, Said, SessionTable
 
 
 def use(bench: Workbench, rest: str) -> Said:

@@ -16,7 +16,7 @@ from IPython.core.error import UsageError
 from dexto_magic.jupyter import history_verbs, session_verbs
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.rendering import plain
-from dexto_magic.rendering.views import Facts
+from dexto_magic.rendering.results import Facts
 
 
 @dataclass(frozen=True)

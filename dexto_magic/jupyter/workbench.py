@@ -14,6 +14,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from dexto_magic import commands
+from dexto_magic.agent.sync_agent import DextoAgent
 from dexto_magic.conversation.prices import Prices
 from dexto_magic.conversation.session import Session
 from dexto_magic.errors import SessionNotFoundError, SettingsError
@@ -27,7 +28,6 @@ from dexto_magic.jupyter.identity import (
 )
 from dexto_magic.llm.providers import DEFAULT_MODEL, llm_config, spec
 from dexto_magic.settings import MODEL_VARIABLE, Settings
-from dexto_magic.sync_agent import DextoAgent
 
 LAST = "last"
 """What stands for the session before, where a name would."""

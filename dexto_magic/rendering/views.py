@@ -7,7 +7,6 @@ same in a cell, in a terminal and from the command line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import singledispatch
 
 from dexto_magic.conversation.context import ContextReport, PromptPreview
@@ -20,6 +19,7 @@ from dexto_magic.rendering import html, markup, plain, preview
 from dexto_magic.rendering.context import context_html, context_text
 from dexto_magic.rendering.finding import search_html, search_text
 from dexto_magic.rendering.markdown import to_html
+from dexto_magic.rendering.results import Facts, Forked, Renamed, Said, SessionTable
 from dexto_magic.rendering.usage import usage_html, usage_text
 
 _NAMED = 20
@@ -27,75 +27,6 @@ _NAMED = 20
 
 _LONGEST_QUOTE = 60
 """Columns that a question has where it is named by its beginning."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """Something said to the person at the keyboard.
-
-    Attributes:
-        lines: One sentence each, in our words; a magic between backticks is something to be typed.
-    """
-
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names and values, such as a status.
-
-    Attributes:
-        pairs: A name and its value each; the value may be anybody's, and is shown as it is.
-        lines: What follows them.
-    """
-
-    pairs: tuple[tuple[str, str], ...]
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SessionTable:
-    """Sessions as a table.
-
-    Attributes:
-        sessions: In the order in which they are shown.
-        current: The name of the one that a cell without a name goes to.
-        more: Whether there are others that are not shown.
-    """
-
-    sessions: tuple[Session, ...]
-    current: str | None = None
-    more: bool = False
-
-
-@dataclass(frozen=True)
-class Forked:
-    """A fork.
-
-    Attributes:
-        session: It.
-        made: Whether it was made just now, rather than found.
-        current: Whether cells without a name go there now.
-    """
-
-    session: Session
-    made: bool
-    current: bool = False
-
-
-@dataclass(frozen=True)
-class Renamed:
-    """A session that was given another name.
-
-    Attributes:
-        old: The name before.
-        session: The session.
-        made: Whether that was done just now, rather than before.
-    """
-
-    old: str
-    session: Session
-    made: bool
 
 
 @singledispatch

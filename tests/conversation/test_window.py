@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from dexto_magic.compaction import to_summarise
 from dexto_magic.conversation.messages import Aside, Usage
 from dexto_magic.conversation.window import Material, estimate
+from dexto_magic.turns.compaction import to_summarise
 from tests.support.messages import assistant, failed, user
 from tests.support.views import NOON
 

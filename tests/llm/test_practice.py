@@ -7,7 +7,6 @@ from contextlib import aclosing
 import httpx2
 import pytest
 
-from dexto_magic.compaction import TITLE
 from dexto_magic.conversation.window import PromptMessage
 from dexto_magic.errors import (
     ContextOverflowError,
@@ -21,6 +20,7 @@ from dexto_magic.llm.practice import PRACTICE_MODELS, PracticeTransport, practic
 from dexto_magic.llm.protocol import ChatRequest
 from dexto_magic.llm.providers import base_url_of, llm_config
 from dexto_magic.llm.responder import SUMMARY_HEADING
+from dexto_magic.turns.compaction import TITLE
 from tests.support.asking import Heard, ask, request
 
 UNKNOWN = "I don't have that information."

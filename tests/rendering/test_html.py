@@ -15,7 +15,8 @@ from dexto_magic.rendering.html import (
     transcript_html,
 )
 from dexto_magic.rendering.markdown import CODE_STYLE, to_html
-from dexto_magic.rendering.views import Facts, SessionTable, as_html
+from dexto_magic.rendering.results import Facts, SessionTable
+from dexto_magic.rendering.views import as_html
 from tests.support.hostile import HOSTILE
 from tests.support.html_safety import assert_inert
 from tests.support.views import (

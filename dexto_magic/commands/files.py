@@ -1,0 +1,68 @@
+"""Sessions out of the store into files, and in from them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from dexto_magic.agent.sync_agent import DextoAgent
+from dexto_magic.conversation.transfer import Exported, Imported
+from dexto_magic.exchange import Progress, export_sessions, import_sessions, unseen
+
+
+def exported(
+    agent: DextoAgent,
+    name: str | None,
+    file: str | None,
+    *,
+    force: bool = False,
+    form: str | None = None,
+    progress: Progress = unseen,
+) -> Exported:
+    """A session, or all, written to a file.
+
+    Args:
+        agent: The agent.
+        name: The session's name, or ``None`` for all.
+        file: The file, in which ``~`` is the home directory; ``None`` for a document named as the
+            session.
+        force: Whether a file that is there is replaced.
+        form: The name of the format, if the file's name does not say it.
+        progress: Shows how far it is.
+
+    Raises:
+        SessionNotFoundError: There is no such session.
+        FormatError: The file cannot be written, or is there already.
+        StoreError: The store cannot be read.
+    """
+    path = f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
+    if file:
+        path = _written_out(file)
+    names = None if name is None else [name]
+    return export_sessions(agent, path, names, format=form, replace_file=force, progress=progress)
+
+
+def imported(
+    agent: DextoAgent, file: str, *, form: str | None = None, progress: Progress = unseen
+) -> Imported:
+    """Sessions taken in from a file.
+
+    Args:
+        agent: The agent.
+        file: The file, in which ``~`` is the home directory.
+        form: The name of the format, if the file does not tell it.
+        progress: Shows how far it is.
+
+    Raises:
+        FormatError: The file cannot be read, or is of no format that can be taken in.
+        StoreError: The store cannot take it.
+    """
+    return import_sessions(agent, _written_out(file), format=form, progress=progress)
+
+
+def _written_out(file: str) -> str:
+    return os.path.expanduser(file)  # noqa: PTH111  # a user that is not there is no error
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "session"
