@@ -35,7 +35,7 @@ from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.session import Removal, Transcript, TurnChange
 from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.conversation.usage import UsageReport
-from dexto_magic.exchange import SUFFIXES, import_sessions
+from dexto_magic.exchange import SUFFIXES
 from dexto_magic.jupyter import asking
 from dexto_magic.jupyter.asking import Asked
 from dexto_magic.jupyter.parsing import parsed
@@ -148,11 +148,8 @@ def _name_and_file(targets: Sequence[str], *, every: bool) -> tuple[str | None, 
 def import_(bench: Workbench, rest: str) -> Imported:
     """Takes sessions in from a file."""
     arguments = parsed("import", rest, FILE, FORMAT)
-    return import_sessions(
-        bench.agent,
-        Path(arguments.file).expanduser(),
-        format=arguments.format,
-        progress=shown_progress,
+    return commands.imported(
+        bench.agent, arguments.file, form=arguments.format, progress=shown_progress
     )
 
 

@@ -128,6 +128,13 @@ def test_an_exported_notebook_goes_on_in_a_kernel(kernel, start, tmp_path):
     assert other.run(sources[1]).ok
 
 
+def test_a_home_of_nobody_is_part_of_a_files_name(kernel):
+    ran = kernel.run("%dexto import ~nobody-of-that-name/x.jsonl")
+    assert not ran.ok
+    assert "FormatError" in ran.error
+    assert "~nobody-of-that-name/x.jsonl" in ran.error
+
+
 def test_what_cannot_be_read_says_so_and_takes_nothing_in(kernel, tmp_path):
     (tmp_path / "odd.json").write_text('{"some": "thing"}')
     for file in ("odd.json", "nowhere.jsonl"):
