@@ -208,6 +208,10 @@ async def test_the_context_window_is_the_tables_the_configurations_or_what_was_r
         assert (await agent.context("eda")).window == 900
         await talk(agent, *[f"Repeat after me: {LONG}"] * 6)
         assert (await agent.context("eda")).window == 400, "as the provider said"
+        await agent.generate(f"Repeat after me: {LONG}", "eda", options={"max_tokens": 300})
+        assert (await agent.context("eda")).window == 400, "whatever was kept for one reply"
+        await talk(agent, "Hello.")
+        assert (await agent.preview("Hello.", "eda")).composition.turns > 1
 
 
 async def test_the_context_says_what_is_not_sent(agent):

@@ -373,6 +373,7 @@ FAILURES = {
     "is not there": (hang_up(), ""),
     "says nothing": (text(""), "wrote nothing when it was asked for a summary"),
     "says white space": (text("\n \n"), "wrote nothing"),
+    "is cut short": (text("Facts", finish_reason="length"), "cut its summary short (length)"),
 }
 
 

@@ -21,12 +21,13 @@ async def limit_pages(agent, pages):
     await asyncio.wrap_future(engine.write_alone(lambda table: table._cache._sql(sql).fetchall()))
 
 
-async def left_unsaved(agent, server):
+async def left_unsaved(agent, server, reply=LONG):
     """A turn whose reply the store had no room for; there is room again now."""
-    server.script(held(text(LONG)))
+    asked = len(server.chats)
+    server.script(held(text(reply)))
     await agent.create_session("eda")
     asking = asyncio.create_task(agent.generate("one", "eda"))
-    await asyncio.to_thread(server.wait_for_request)
+    await asyncio.to_thread(server.wait_for_request, asked + 1)
     await limit_pages(agent, 1)  # SQLite makes that the pages there are
     server.release()
     with pytest.raises(StoreFullError) as caught:
@@ -66,6 +67,16 @@ async def test_of_two_who_come_after_an_unsaved_reply_neither_stumbles(server, t
         await left_unsaved(agent, server)
         await asyncio.gather(*(agent.generate(f"q{n}", "eda", wait=60) for n in range(2)))
         assert len(await history(agent, "eda")) == 6
+
+
+async def test_replies_of_two_sessions_that_had_one_name_are_both_saved(server, tmp_path):
+    async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
+        await left_unsaved(agent, server, "1" + LONG)
+        await agent.rename_session("eda", "renamed")
+        await left_unsaved(agent, server, "2" + LONG)
+        await until(lambda: not agent._host.unsaved)
+        assert await history(agent, "renamed") == ["user: one", "assistant: 1" + LONG]
+        assert await history(agent, "eda") == ["user: one", "assistant: 2" + LONG]
 
 
 async def test_a_stop_tries_once_more_and_says_what_it_could_not_save(server, tmp_path):
