@@ -301,6 +301,16 @@ def test_an_old_session_with_new_turns_only_loses_nothing(agent, store, clock):
     assert loss(agent, "eda", since=BEGIN + timedelta(hours=3)) is not None
 
 
+def test_what_was_undone_and_what_a_fork_took_over_would_be_lost_too(agent, store, clock):
+    say(store, "eda", 2)
+    agent.undo("eda")
+    assert loss(agent, "eda", since=BEGIN + timedelta(hours=1)).startswith("'eda' holds 1 turn, ")
+    agent.redo("eda")
+    clock.time = BEGIN + timedelta(hours=2)
+    agent.fork_session("eda", "other")
+    assert loss(agent, "other", since=BEGIN + timedelta(hours=1)).startswith("'other' holds 1 turn")
+
+
 def test_a_reset_by_somebody_else_meanwhile_leaves_nothing_to_lose(store):
     say(store, "eda", 2)
     with Overtaken("practice", store=store) as agent:

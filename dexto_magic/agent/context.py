@@ -160,6 +160,7 @@ class ContextMethods:
             StoreError: The store cannot take it.
         """
         session = await self._membership.session(session_id)
+        await self._host.unsaved.settle(session.id)
         answerer = self._models.answering(session)
         store, owner = self._membership.store(), await self._membership.owner()
         done: list[str] = []

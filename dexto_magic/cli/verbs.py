@@ -40,6 +40,7 @@ from dexto_magic.commands.progress import shown_progress
 from dexto_magic.errors import ModelRequestError, SettingsError
 from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.rendering.finding import search_text
+from dexto_magic.rendering.results import Renamed
 from dexto_magic.settings import folder
 
 
@@ -167,7 +168,8 @@ def _fork(parsed: argparse.Namespace) -> int:
 def _rename(parsed: argparse.Namespace) -> int:
     """Give a session another name."""
     with _agent(parsed) as agent:
-        return show(commands.renamed(agent, parsed.old, parsed.new))
+        session = agent.rename_session(parsed.old, parsed.new)
+        return show(Renamed(parsed.old, session, made=parsed.old != parsed.new))
 
 
 def _title(parsed: argparse.Namespace) -> int:

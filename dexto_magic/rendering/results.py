@@ -68,7 +68,7 @@ class Renamed:
     Attributes:
         old: The name before.
         session: The session.
-        made: Whether that was done just now, rather than before.
+        made: Whether that was done just now, rather than before, as it seems.
     """
 
     old: str

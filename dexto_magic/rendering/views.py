@@ -184,8 +184,10 @@ def _(value: Renamed) -> str:
 
 
 def _renamed(value: Renamed) -> str:
-    already = "" if value.made else " already"
-    return f"{value.old!r} is called {value.session.id!r} now{already}"
+    name = value.session.id
+    if value.made or value.old == name:
+        return f"{value.old!r} is called {name!r} now{'' if value.made else ' already'}"
+    return f"{name!r} is there already, and no {value.old!r}: nothing was renamed"
 
 
 @as_text.register

@@ -316,7 +316,9 @@ def test_sessions_are_forked_renamed_titled_and_set_up(talked, line):
     assert line.ok("fork", "eda", "early", "--at", "1") == f"{said_of_fork}: 1 turn\n"
     assert line.ok("fork", "eda", "early") == f"{said_of_fork} already: 1 turn\n"
     assert line.ok("rename", "early", "first words") == "'early' is called 'first words' now\n"
-    assert line.ok("rename", "early", "first words").endswith("now already\n")
+    assert line.ok("rename", "first words", "first words").endswith("now already\n")
+    assert "There is no session 'early'" in line.refused("rename", "early", "first words")
+    assert "Choose another name" in line.refused("fork", "eda", "first words", "--at", "2")
     assert "already. Choose another name" in line.refused("rename", "eda", "first words")
     assert line.ok("title", "eda") == "title of 'eda'  My name is Sarah.\n"
     assert line.ok("title", "eda", "--", "-- About me") == "title of 'eda'  -- About me\n"

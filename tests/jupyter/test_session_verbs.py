@@ -124,7 +124,9 @@ def test_a_renamed_session_stays_the_current_one_and_again_it_is_said_to_be_done
     kernel.run("%dexto use eda")
     assert lines(kernel.run("%dexto rename eda thesis")) == "'eda' is called 'thesis' now"
     assert current(kernel) == "thesis"
-    assert lines(kernel.run("%dexto rename eda thesis")) == "'eda' is called 'thesis' now already"
+    assert lines(kernel.run("%dexto rename eda thesis")) == (
+        "'thesis' is there already, and no 'eda': nothing was renamed"
+    )
     ran = kernel.ask("What is my name?")
     assert ran.output.text == "Your name is Sarah."
     assert "resumed" not in ran.output.html
