@@ -358,7 +358,10 @@ def test_what_is_no_turns_number_is_refused_in_words_for_people(text):
     parser.add_argument("--at", type=counted)
     with pytest.raises(argparse.ArgumentError) as no:
         parser.parse_args([f"--at={text}"])
-    assert str(no.value) == f"argument --at: {text!r} is no turn's number: they count from 1"
+    assert (
+        str(no.value)
+        == f"argument --at: {text!r} is no number of a turn or page: they count from 1"
+    )
     assert counted("12") == 12
 
 

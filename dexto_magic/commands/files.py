@@ -8,6 +8,7 @@ import re
 from dexto_magic.agent.sync_agent import DextoAgent
 from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.exchange import Progress, export_sessions, import_sessions, unseen
+from dexto_magic.formats.files import suffix_of
 
 
 def exported(
@@ -35,9 +36,11 @@ def exported(
         FormatError: The file cannot be written, or is there already.
         StoreError: The store cannot be read.
     """
-    path = f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
     if file:
         path = _written_out(file)
+    else:
+        form = form or ("jsonl" if name is None else "markdown")
+        path = _file_name(name or "sessions") + suffix_of(form)
     names = None if name is None else [name]
     return export_sessions(agent, path, names, format=form, replace_file=force, progress=progress)
 

@@ -165,13 +165,13 @@ def usage(bench: Workbench, rest: str) -> UsageReport:
 def context(bench: Workbench, rest: str) -> ContextReport:
     """Shows how full the context window is."""
     name = parsed("context", rest, session_name(optional=True)).name
-    return bench.agent.context(_looked_at(bench, name, "context"))
+    return bench.agent.context(_looked_at(bench, name, "context"), model=bench.practice)
 
 
 def compact(bench: Workbench, rest: str) -> ContextReport:
     """Has the older turns of a session summarised."""
     name = parsed("compact", rest, session_name(optional=True)).name
-    return bench.agent.compact(name_or_current(bench, name, "compact"))
+    return bench.agent.compact(name_or_current(bench, name, "compact"), model=bench.practice)
 
 
 def _looked_at(bench: Workbench, name: str | None, verb: str) -> str:

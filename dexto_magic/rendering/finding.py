@@ -55,6 +55,8 @@ def search_html(page: SearchPage) -> str:
 
 def _heading(page: SearchPage) -> str:
     if not page.hits:
+        if page.number > 1:
+            return f"There is no page {page.number} of hits for {page.query!r}."
         return f"Nothing found for {page.query!r}."
     more = ", and there are more" if page.cursor else ""
     return f"{plain.count(len(page), 'hit')} for {page.query!r}{more}"
@@ -80,7 +82,7 @@ def _shown_by(hit: SearchHit, command: str) -> str:
 
 
 def _remarks(page: SearchPage, *, spaced: bool) -> list[str]:
-    remarks = ["The next ones: add `--page 2`, or the number of the page after this one."]
+    remarks = [f"The next ones: add `--page {page.number + 1}`."]
     lines = remarks if page.cursor else []
     if page.unread:
         names = ", ".join(map(repr, page.unread))

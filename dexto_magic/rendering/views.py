@@ -53,12 +53,16 @@ def _(value: Transcript) -> str:
 
 @as_text.register
 def _(value: SessionTable, *, width: int = 80, color: bool = False) -> str:
+    if not value.sessions:
+        return _lines([value.none, *_more(value)])
     table = plain.sessions_text(value.sessions, current=value.current, width=width, color=color)
     return table + _lines(_more(value))
 
 
 @as_html.register
 def _(value: SessionTable) -> str:
+    if not value.sessions:
+        return html.lines_html([value.none, *_more(value)])
     return html.sessions_html(value.sessions, current=value.current, lines=_more(value))
 
 

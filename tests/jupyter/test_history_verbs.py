@@ -228,7 +228,9 @@ def test_the_history_shows_turns_around_one_and_all_versions(kernel):
     assert re.findall(r"── turn (\d+)", lines(kernel.run("%dexto history -n 1"))) == ["9"]
     said = refused(kernel.run("%dexto history --at 99"))
     assert f"`%dexto history {kernel.session} --all`" in said or "no turn 99 in view" in said
-    assert "argument --at: '0' is no turn's number" in refused(kernel.run("%dexto history --at 0"))
+    assert "argument --at: '0' is no number of a turn" in refused(
+        kernel.run("%dexto history --at 0")
+    )
     assert "did you mean --all" in refused(kernel.run("%dexto history --al1"))
 
 

@@ -205,6 +205,19 @@ def test_a_title_is_shown_set_written_and_taken_away(kernel):
     assert lines(kernel.run("%dexto title")).endswith("Plot the monthly totals of all")
 
 
+def test_while_the_practice_model_is_chosen_nothing_is_sent_to_another(fresh, server):
+    kernel = fresh(**asking(server))
+    kernel.run("%dexto model practice")
+    kernel.run("%dexto new eda")
+    for number in range(4):
+        kernel.ask(f"My number {number} is {number}.")
+    for verb in ("compact", "context", "title --generate"):
+        assert kernel.run(f"%dexto {verb}").ok
+    assert "practice" in lines(kernel.run("%dexto context"))
+    kernel.run('%dexto model ""')
+    assert server.chats == []
+
+
 def test_a_title_that_cannot_be_written_fails_the_cell_and_changes_nothing(fresh, server):
     kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
