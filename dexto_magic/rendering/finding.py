@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+
+from wcwidth import wcswidth
 
 from dexto_magic.conversation.finding import SearchHit, SearchPage
 from dexto_magic.rendering import markup, plain
@@ -29,8 +32,8 @@ def search_text(
             bold.format(plain.printable(text)) if is_hit else plain.printable(text)
             for text, is_hit in hit.snippet
         )
-        head = plain.clipped(_place(hit), width)
-        lines += ["", dim.format(head), f"  {snippet}", dim.format(f"  {_shown_by(hit, command)}")]
+        lines += ["", *map(dim.format, _head(hit, width)), f"  {snippet}"]
+        lines += [dim.format(f"  {_shown_by(hit, command)}")]
     return "\n".join([*lines, *_remarks(page, spaced=True)]) + "\n"
 
 
@@ -60,6 +63,15 @@ def _heading(page: SearchPage) -> str:
         return f"Nothing found for {page.query!r}."
     more = ", and there are more" if page.cursor else ""
     return f"{plain.count(len(page), 'hit')} for {page.query!r}{more}"
+
+
+def _head(hit: SearchHit, width: int) -> list[str]:
+    """Where a hit is; on two lines where a notebook's path would be cut off, as its name is last."""
+    place = _place(hit)
+    if hit.notebook is None or wcswidth(place) <= width:
+        return [plain.clipped(place, width)]
+    rest = plain.clipped(_place(replace(hit, notebook=None)), width)
+    return [rest, f"  {plain.one_line(hit.notebook)}"]
 
 
 def _place(hit: SearchHit) -> str:
