@@ -38,7 +38,7 @@ from dexto_magic.conversation.usage import UsageReport
 from dexto_magic.exchange import SUFFIXES
 from dexto_magic.jupyter import asking
 from dexto_magic.jupyter.asking import Asked
-from dexto_magic.jupyter.parsing import parsed
+from dexto_magic.jupyter.parsing import parsed, retry_options
 from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.rendering.results import Said
@@ -51,10 +51,11 @@ def ask(bench: Workbench, text: str) -> Any:
     return asking.ask(bench, text, None, Asked(as_value=True))
 
 
-def retry(bench: Workbench, text: str) -> Any:
-    """Asks the last turn of the current session again, or something else in its place."""
+def retry(bench: Workbench, rest: str) -> Any:
+    """Asks a turn of the current session again, the last one, or something else in its place."""
+    text, asked = retry_options(rest)
     name = required_session(bench, "retry").id
-    return asking.ask(bench, text or None, name, Asked(as_value=True, again=True))
+    return asking.ask(bench, text or None, name, asked)
 
 
 def undo(bench: Workbench, rest: str) -> TurnChange:
