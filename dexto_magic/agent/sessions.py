@@ -17,7 +17,7 @@ from dexto_magic.agent.arguments import (
 )
 from dexto_magic.agent.choosing import ModelChoice
 from dexto_magic.agent.membership import Membership
-from dexto_magic.agent.searching import SearchMethods
+from dexto_magic.agent.ridding import Ridding
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.messages import new_id as made_up_id
 from dexto_magic.conversation.record import SessionChanges
@@ -34,10 +34,11 @@ from dexto_magic.turns.running import TurnHost
 _PAGE = 500
 
 
-class SessionMethods(SearchMethods):
+class SessionMethods:
     """The methods of an agent that are about whole sessions."""
 
     _membership: Membership
+    _ridding: Ridding
     _models: ModelChoice
     _host: TurnHost
 
@@ -269,7 +270,7 @@ class SessionMethods(SearchMethods):
         session = await self._membership.session(session_id)
         removal = await self._membership.store().reset(session.id)
         self._host.stop_runs(session.id, "reset")
-        return await self._rid(removal)
+        return await self._ridding.after(removal)
 
     async def delete_session(self, session_id: str) -> Removal:
         """Takes the session away with all that it holds; a running turn ends.
@@ -281,4 +282,4 @@ class SessionMethods(SearchMethods):
         session = await self._membership.session(session_id)
         removal = await self._membership.store().delete(session.id)
         self._host.stop_runs(session.id, "deleted")
-        return await self._rid(removal)
+        return await self._ridding.after(removal)
