@@ -229,7 +229,9 @@ class SessionMethods:
 
         Args:
             transcript: The session; its turns are numbered in order.
-            source: What it comes from, by which ``restored_session`` finds it again.
+            source: What it comes from, by which ``restored_session`` finds it again. If a session
+                of another name came from there and still holds it, none is made, and it is that
+                one.
 
         Raises:
             SessionExistsError: The name is taken.
