@@ -17,11 +17,11 @@ from dexto_magic import wiring
 from dexto_magic.agent.arguments import named_folder, text_or_none
 from dexto_magic.agent.choosing import ModelChoice, default_config
 from dexto_magic.agent.context import ContextMethods
+from dexto_magic.agent.exchange import ExchangeMethods
 from dexto_magic.agent.membership import Membership
 from dexto_magic.agent.notebooks import NotebookMethods
 from dexto_magic.agent.ridding import Ridding
 from dexto_magic.agent.searching import SearchMethods
-from dexto_magic.agent.sessions import SessionMethods
 from dexto_magic.agent.turns import TurnMethods
 from dexto_magic.cancellation import seen_through
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
@@ -32,7 +32,7 @@ from dexto_magic.turns.running import TurnHost
 from dexto_magic.turns.unsaved import UnsavedReplies
 
 
-class AsyncDextoAgent(SessionMethods, TurnMethods, SearchMethods, ContextMethods, NotebookMethods):
+class AsyncDextoAgent(ExchangeMethods, TurnMethods, SearchMethods, ContextMethods, NotebookMethods):
     """Conversations with a model, each in a named session that outlives this process.
 
     Use it as an asynchronous context manager, or call ``start`` and ``stop``. It belongs to the

@@ -18,6 +18,7 @@ from dexto_magic.agent.arguments import (
 from dexto_magic.agent.choosing import ModelChoice
 from dexto_magic.agent.membership import Membership
 from dexto_magic.agent.ridding import Ridding
+from dexto_magic.agent.roll import EVERY
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.messages import new_id as made_up_id
 from dexto_magic.conversation.record import SessionChanges
@@ -30,8 +31,6 @@ from dexto_magic.conversation.session import (
 )
 from dexto_magic.errors import SessionExistsError
 from dexto_magic.turns.running import TurnHost
-
-_PAGE = 500
 
 
 class SessionMethods:
@@ -117,13 +116,8 @@ class SessionMethods:
         cursor = cursor_or_none(cursor)
         if limit is not None:
             return await store.list(limit=natural_limit(limit), cursor=cursor)
-        sessions: list[Session] = []
-        while True:
-            page = await store.list(limit=_PAGE, cursor=cursor)
-            sessions.extend(page)
-            cursor = page.cursor
-            if cursor is None:
-                return SessionPage(sessions=tuple(sessions), cursor=None)
+        # In one go: one that is used between two pages would be on neither.
+        return await store.list(limit=EVERY, cursor=cursor)
 
     async def update_session(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
         """Changes what the session has of its own; ``None`` leaves it.

@@ -49,6 +49,7 @@ class Format:
         dump: Writes conversations, and says how many; ``None`` if it is for reading only.
         load: Reads them; ``None`` if it is for writing only.
         total: How many a file holds, as far as that is known without reading it.
+        is_lossless: Whether what is written in it can be read again with nothing missing.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Format:
     dump: Callable[[Iterable[Transcript], BinaryIO], int] | None = None
     load: _Loader | None = None
     total: Callable[[Path], int | None] | None = None
+    is_lossless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ FORMATS: dict[str, Format] = {
             dump=jsonl.dump,
             load=jsonl.load,
             total=jsonl.total,
+            is_lossless=True,
         ),
         Format(
             name="ipynb",
@@ -125,6 +128,9 @@ FORMATS: dict[str, Format] = {
     )
 }
 """All formats by name."""
+
+SUFFIXES = frozenset(suffix for form in FORMATS.values() for suffix in form.suffixes)
+"""Endings of names by which a file to be written is told from a session."""
 
 
 # -- writing ---------------------------------------------------------------------------------------

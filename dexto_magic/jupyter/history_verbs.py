@@ -37,7 +37,7 @@ from dexto_magic.conversation.session import Removal, Transcript, TurnChange
 from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.conversation.usage import UsageReport
 from dexto_magic.errors import SessionError
-from dexto_magic.exchange import SUFFIXES
+from dexto_magic.formats.files import SUFFIXES
 from dexto_magic.jupyter import asking
 from dexto_magic.jupyter.asking import Asked
 from dexto_magic.jupyter.parsing import parsed
