@@ -74,7 +74,6 @@ if TYPE_CHECKING:
         StoreReadOnlyError,
         StoreVersionError,
     )
-    from dexto_magic.exchange import export_sessions, import_sessions
     from dexto_magic.llm.protocol import (
         ChatModel,
         ChatRequest,
@@ -131,7 +130,6 @@ _HOMES = {
         "StoreReadOnlyError",
         "StoreVersionError",
     ],
-    "exchange": ["export_sessions", "import_sessions"],
     "llm.protocol": [
         "ChatModel",
         "ChatRequest",
@@ -211,8 +209,6 @@ __all__ = [
     "Turn",
     "TurnChange",
     "Usage",
-    "export_sessions",
-    "import_sessions",
     "load_ipython_extension",
     "unload_ipython_extension",
 ]

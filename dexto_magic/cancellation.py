@@ -35,3 +35,10 @@ async def seen_through(work: Coroutine[Any, Any, T]) -> T:
         await settled(task)
         raise
     return task.result()
+
+
+def let_cancel() -> None:
+    """Gives up where the caller was cancelled while it waited for what could not be dropped."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -311,6 +311,23 @@ def test_what_was_undone_and_what_a_fork_took_over_would_be_lost_too(agent, stor
     assert loss(agent, "other", since=BEGIN + timedelta(hours=1)).startswith("'other' holds 1 turn")
 
 
+def test_a_version_that_is_not_in_view_is_lost_with_its_turn(agent, store, clock):
+    say(store, "eda", 2)
+    clock.time = BEGIN + timedelta(hours=2)
+
+    async def revise():
+        asked = replace(user("q1 anew"), created_at=clock.time)
+        claim = await store.claim("eda", asked, await store.join("a test"), revises=1)
+        await store.settle(claim, [replace(assistant("a1 anew"), created_at=clock.time)])
+
+    asyncio.run(revise())
+    since = BEGIN + timedelta(hours=1)
+    assert loss(agent, "eda", since=since).startswith(
+        "'eda' holds 1 turn, the first of 2026-11-20 09:00 UTC"
+    )
+    assert loss(agent, "eda", since=since, turn=1) == "turn 1 of 'eda' is of 2026-11-20 09:00 UTC"
+
+
 def test_a_reset_by_somebody_else_meanwhile_leaves_nothing_to_lose(store):
     say(store, "eda", 2)
     with Overtaken("practice", store=store) as agent:

@@ -17,9 +17,11 @@ from dexto_magic import wiring
 from dexto_magic.agent.arguments import named_folder, text_or_none
 from dexto_magic.agent.choosing import ModelChoice, default_config
 from dexto_magic.agent.context import ContextMethods
+from dexto_magic.agent.exchange import ExchangeMethods
 from dexto_magic.agent.membership import Membership
 from dexto_magic.agent.notebooks import NotebookMethods
-from dexto_magic.agent.sessions import SessionMethods
+from dexto_magic.agent.ridding import Ridding
+from dexto_magic.agent.searching import SearchMethods
 from dexto_magic.agent.turns import TurnMethods
 from dexto_magic.cancellation import seen_through
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
@@ -30,7 +32,7 @@ from dexto_magic.turns.running import TurnHost
 from dexto_magic.turns.unsaved import UnsavedReplies
 
 
-class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMethods):
+class AsyncDextoAgent(ExchangeMethods, TurnMethods, SearchMethods, ContextMethods, NotebookMethods):
     """Conversations with a model, each in a named session that outlives this process.
 
     Use it as an asynchronous context manager, or call ``start`` and ``stop``. It belongs to the
@@ -71,7 +73,10 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
         self._system = text_or_none("system", system)
         self._label = label
         self._index = SearchIndex(store)
-        self._membership = Membership(store, closes=self._owns_store, label=label)
+        self._ridding = Ridding(self._index)
+        self._membership = Membership(
+            store, closes=self._owns_store, label=label, used=self._ridding.again
+        )
         self._host = TurnHost(
             store=store,
             session=self._membership.session,
@@ -99,7 +104,7 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
             StoreError: The store cannot be opened.
         """
         await self._membership.begin()
-        self._rid_later()
+        self._ridding.later()
 
     async def stop(self) -> None:
         """Ends running turns, saving what arrived, and lets go of everything.
@@ -120,7 +125,7 @@ class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMetho
             steps.push_async_callback(self._index.close)
             steps.push_async_callback(self._models.close)
             steps.push_async_callback(self._host.unsaved.end)
-            steps.push_async_callback(self._end_ridding)
+            steps.push_async_callback(self._ridding.end)
             for run in runs:
                 run.stop("interrupted")
             await asyncio.gather(*(run.ended() for run in runs))

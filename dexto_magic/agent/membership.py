@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections.abc import Callable
 
 from dexto_magic.conversation.session import Session, not_found, valid_session_id
 from dexto_magic.errors import DextoError
@@ -24,12 +25,14 @@ class Membership:
         store: The store.
         closes: Whether the store is the agent's alone, and closed with it.
         label: What the agent is, in words, for those who have to wait for it.
+        used: Called whenever the agent uses the store.
     """
 
-    def __init__(self, store: Store, *, closes: bool, label: str) -> None:
+    def __init__(self, store: Store, *, closes: bool, label: str, used: Callable[[], None]) -> None:
         self._store = store
         self._closes = closes
         self._label = label
+        self._used = used
         self._owner: Owner | None = None
         self._joining: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +65,7 @@ class Membership:
                 "This agent was started on another event loop. Start one agent per loop, or use "
                 "DextoAgent, which may be called from anywhere."
             )
+        self._used()
         return self._store
 
     async def session(self, session_id: str) -> Session:

@@ -1,19 +1,16 @@
-"""What an agent does with the search index: asked, and rid of what was taken from the store.
+"""What an agent finds by its search index.
 
 One of the parts of ``agent``, which has them all.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from datetime import datetime
 
 from dexto_magic.agent.arguments import natural_limit, text_or_none, time_or_none
 from dexto_magic.agent.membership import Membership
 from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.messages import Role
-from dexto_magic.conversation.session import Removal
 from dexto_magic.errors import SettingsError
 from dexto_magic.search.index import SearchIndex
 
@@ -23,7 +20,6 @@ class SearchMethods:
 
     _membership: Membership
     _index: SearchIndex
-    _ridding: asyncio.Task[bool] | None = None
 
     async def search(
         self,
@@ -68,24 +64,3 @@ class SearchMethods:
             limit=natural_limit(limit),
             cursor=text_or_none("cursor", cursor),
         )
-
-    async def _rid(self, removal: Removal) -> Removal:
-        """What a removal did, once the search index is rid of it, too."""
-        purged = await self._index.purge()
-        return removal if purged else replace(removal, purge_pending=True)
-
-    def _rid_later(self) -> None:
-        """Has the search index rid, in the background, of what a removal that was cut short left.
-
-        A process may have been killed after the store was rid of it. Nothing is begun where there
-        is no index.
-        """
-        if self._ridding is None and self._index.exists:
-            self._ridding = asyncio.create_task(self._index.purge(just_removed=False))
-
-    async def _end_ridding(self) -> None:
-        """Ends that; what is not done is done at the next start or search."""
-        task, self._ridding = self._ridding, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])

@@ -17,7 +17,8 @@ from dexto_magic.agent.arguments import (
 )
 from dexto_magic.agent.choosing import ModelChoice
 from dexto_magic.agent.membership import Membership
-from dexto_magic.agent.searching import SearchMethods
+from dexto_magic.agent.ridding import Ridding
+from dexto_magic.agent.roll import EVERY
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.messages import new_id as made_up_id
 from dexto_magic.conversation.record import SessionChanges
@@ -31,13 +32,12 @@ from dexto_magic.conversation.session import (
 from dexto_magic.errors import SessionExistsError
 from dexto_magic.turns.running import TurnHost
 
-_PAGE = 500
 
-
-class SessionMethods(SearchMethods):
+class SessionMethods:
     """The methods of an agent that are about whole sessions."""
 
     _membership: Membership
+    _ridding: Ridding
     _models: ModelChoice
     _host: TurnHost
 
@@ -116,13 +116,8 @@ class SessionMethods(SearchMethods):
         cursor = cursor_or_none(cursor)
         if limit is not None:
             return await store.list(limit=natural_limit(limit), cursor=cursor)
-        sessions: list[Session] = []
-        while True:
-            page = await store.list(limit=_PAGE, cursor=cursor)
-            sessions.extend(page)
-            cursor = page.cursor
-            if cursor is None:
-                return SessionPage(sessions=tuple(sessions), cursor=None)
+        # In one go: one that is used between two pages would be on neither.
+        return await store.list(limit=EVERY, cursor=cursor)
 
     async def update_session(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
         """Changes what the session has of its own; ``None`` leaves it.
@@ -228,7 +223,9 @@ class SessionMethods(SearchMethods):
 
         Args:
             transcript: The session; its turns are numbered in order.
-            source: What it comes from, by which ``restored_session`` finds it again.
+            source: What it comes from, by which ``restored_session`` finds it again. If a session
+                of another name came from there and still holds it, none is made, and it is that
+                one.
 
         Raises:
             SessionExistsError: The name is taken.
@@ -269,7 +266,7 @@ class SessionMethods(SearchMethods):
         session = await self._membership.session(session_id)
         removal = await self._membership.store().reset(session.id)
         self._host.stop_runs(session.id, "reset")
-        return await self._rid(removal)
+        return await self._ridding.after(removal)
 
     async def delete_session(self, session_id: str) -> Removal:
         """Takes the session away with all that it holds; a running turn ends.
@@ -281,4 +278,4 @@ class SessionMethods(SearchMethods):
         session = await self._membership.session(session_id)
         removal = await self._membership.store().delete(session.id)
         self._host.stop_runs(session.id, "deleted")
-        return await self._rid(removal)
+        return await self._ridding.after(removal)

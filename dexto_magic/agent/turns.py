@@ -10,18 +10,20 @@ from typing import Unpack
 
 from dexto_magic.agent.arguments import turn_number, turn_options, worth_sending
 from dexto_magic.agent.membership import Membership
-from dexto_magic.agent.searching import SearchMethods
+from dexto_magic.agent.ridding import Ridding
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, Session, TurnChange, valid_session_id
+from dexto_magic.errors import SessionError
 from dexto_magic.turns.prompts import Prompt, TurnOptions
 from dexto_magic.turns.reply_stream import ReplyStream
 from dexto_magic.turns.running import TurnHost, TurnRun
 
 
-class TurnMethods(SearchMethods):
+class TurnMethods:
     """The methods of an agent that are about turns."""
 
     _membership: Membership
+    _ridding: Ridding
     _host: TurnHost
 
     async def generate(self, text: str, session_id: str, **options: Unpack[TurnOptions]) -> Reply:
@@ -175,7 +177,14 @@ class TurnMethods(SearchMethods):
         """
         number = turn_number(turn)
         session = await self._settled(session_id)
-        return await self._rid(await self._membership.store().forget(session.id, number))
+        try:
+            removal = await self._membership.store().forget(session.id, number)
+        except SessionError:
+            # Perhaps it was forgotten before, by a process that was killed before the index was
+            # rid of it: whoever asks for it again has a reason to.
+            await self._ridding.of_what_is_gone()
+            raise
+        return await self._ridding.after(removal)
 
     async def _settled(self, session_id: str) -> Session:
         """The session of a name, its last reply saved if the store could not take it before."""

@@ -104,11 +104,11 @@ def _export(parsed: argparse.Namespace) -> int:
     if name is None and not parsed.all:
         raise SettingsError("Name a session, or ask for all with --all.", option="name")
     with _agent(parsed) as agent:
-        return show(
-            commands.exported(
-                agent, name, file, force=parsed.force, form=parsed.format, progress=shown_progress
-            )
+        told = commands.exported(
+            agent, name, file, force=parsed.force, form=parsed.format, progress=shown_progress
         )
+        show(told)
+        return 1 if told.unread else 0
 
 
 def _import(parsed: argparse.Namespace) -> int:

@@ -6,8 +6,7 @@ import os
 import re
 
 from dexto_magic.agent.sync_agent import DextoAgent
-from dexto_magic.conversation.transfer import Exported, Imported
-from dexto_magic.exchange import Progress, export_sessions, import_sessions, unseen
+from dexto_magic.conversation.transfer import Exported, Imported, Progress, unseen
 from dexto_magic.formats.files import suffix_of
 
 
@@ -42,7 +41,7 @@ def exported(
         form = form or ("jsonl" if name is None else "markdown")
         path = _file_name(name or "sessions") + suffix_of(form)
     names = None if name is None else [name]
-    return export_sessions(agent, path, names, format=form, replace_file=force, progress=progress)
+    return agent.export_sessions(path, names, format=form, replace_file=force, progress=progress)
 
 
 def imported(
@@ -60,7 +59,7 @@ def imported(
         FormatError: The file cannot be read, or is of no format that can be taken in.
         StoreError: The store cannot take it.
     """
-    return import_sessions(agent, _written_out(file), format=form, progress=progress)
+    return agent.import_sessions(_written_out(file), format=form, progress=progress)
 
 
 def _written_out(file: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+import functools
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +16,7 @@ from dexto_magic.conversation.messages import Role
 from dexto_magic.conversation.prices import Prices, prices_of
 from dexto_magic.conversation.session import Transcript
 from dexto_magic.conversation.usage import UsageReport, usage_of
-from dexto_magic.errors import (
-    SessionError,
-    SessionNotFoundError,
-    SettingsError,
-)
+from dexto_magic.errors import SessionError, SettingsError
 from dexto_magic.settings import PRICES_VARIABLE, variable
 
 SHOWN_TURNS = 50
@@ -157,13 +153,7 @@ def usage(agent: DextoAgent, session_id: str | None, *, rates: Prices | None = N
     """
     if session_id is not None:
         return usage_of([agent.get_transcript(session_id, everything=True)], prices=rates)
-    return usage_of(_transcripts(agent), prices=rates)
-
-
-def _transcripts(agent: DextoAgent) -> Iterator[Transcript]:
-    for session in agent.list_sessions():
-        with suppress(SessionNotFoundError):  # deleted meanwhile
-            yield agent.get_transcript(session.id, everything=True)
+    return agent.survey_sessions(functools.partial(usage_of, prices=rates))
 
 
 def prices(given: Mapping[str, Any]) -> Prices | None:

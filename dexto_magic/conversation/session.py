@@ -103,7 +103,8 @@ class Removal:
         notebooks: Notebooks that used the session and may still show it.
         forks: Sessions that share its origin by a fork, and hold some of the same messages.
         purge_pending: Whether bytes of them are still in the store's files, because another
-            process is reading; the purge is tried again at later writes and openings.
+            process is reading, or the removal was cut short; the purge goes on, and is tried again
+            at later writes and openings.
     """
 
     session_id: str

@@ -1,10 +1,22 @@
-"""What an export or an import did: how much of it, and what could not be read."""
+"""What an export or an import did: how much of it, how far it is, and what could not be read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 from dexto_magic.conversation.session import Session
+
+T = TypeVar("T")
+
+Progress: TypeAlias = Callable[[Iterable[Any], int | None], Iterable[Any]]
+"""Passes items on and shows how many there were, of how many if that is known, as tqdm does."""
+
+
+def unseen(items: Iterable[T], _total: int | None) -> Iterable[T]:
+    """Passes items on and shows nothing."""
+    return items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +28,16 @@ class Exported:
         sessions: How many sessions are in it.
         messages: How many messages, those out of view included where the format holds them.
         lossless: Whether an import gives back all that was exported.
+        deleted: The names of sessions that are not in it, as they were deleted meanwhile.
+        unread: The names of sessions that are not in it, as the store cannot read them.
     """
 
     path: str
     sessions: int
     messages: int
     lossless: bool
+    deleted: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,7 @@ For an export the name of the file decides, or the format's; for an import what 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -25,6 +22,7 @@ from dexto_magic.formats.arrays import elements
 from dexto_magic.formats.foreign import fields_of, whole
 from dexto_magic.formats.llm_database import MAGIC
 from dexto_magic.formats.records import Broken, Loaded, beginning, opened
+from dexto_magic.formats.replacing import replacing
 from dexto_magic.llm.outgoing import storable_options
 
 LOOKED_AT = 100
@@ -51,6 +49,7 @@ class Format:
         dump: Writes conversations, and says how many; ``None`` if it is for reading only.
         load: Reads them; ``None`` if it is for writing only.
         total: How many a file holds, as far as that is known without reading it.
+        is_lossless: Whether what is written in it can be read again with nothing missing.
     """
 
     name: str
@@ -59,6 +58,7 @@ class Format:
     dump: Callable[[Iterable[Transcript], BinaryIO], int] | None = None
     load: _Loader | None = None
     total: Callable[[Path], int | None] | None = None
+    is_lossless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,7 @@ FORMATS: dict[str, Format] = {
             dump=jsonl.dump,
             load=jsonl.load,
             total=jsonl.total,
+            is_lossless=True,
         ),
         Format(
             name="ipynb",
@@ -127,6 +128,9 @@ FORMATS: dict[str, Format] = {
     )
 }
 """All formats by name."""
+
+SUFFIXES = frozenset(suffix for form in FORMATS.values() for suffix in form.suffixes)
+"""Endings of names by which a file to be written is told from a session."""
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -184,17 +188,8 @@ def write(
         if Path(path).exists() and not Path(path).is_file():  # a pipe, or a terminal
             with Path(path).open("wb") as file:
                 return dump(transcripts, file, format=form.name)
-        place = Path(os.path.realpath(path))
-        part = place.with_name(f".dexto-{secrets.token_hex(8)}.part")
-        try:
-            with part.open("xb") as file:
-                written = dump(transcripts, file, format=form.name)
-            if place.exists():
-                shutil.copymode(place, part)  # what was for one's own eyes stays so
-            part.replace(place)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+        with replacing(Path(os.path.realpath(path))) as file:
+            written = dump(transcripts, file, format=form.name)
     except OSError as error:
         raise FormatError(
             f"{path} cannot be written: {error.strerror or error}.", path=os.fspath(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.session import Removal, Transcript, TurnChange
 from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.conversation.usage import UsageReport
-from dexto_magic.exchange import SUFFIXES
+from dexto_magic.errors import SessionError
+from dexto_magic.formats.files import SUFFIXES
 from dexto_magic.jupyter import asking
 from dexto_magic.jupyter.asking import Asked
 from dexto_magic.jupyter.parsing import parsed, retry_options
@@ -75,6 +77,8 @@ def forget(bench: Workbench, rest: str) -> Removal | Said:
     arguments = parsed("forget", rest, TURN, YES)
     name = required_session(bench, "forget").id
     if commands.is_forgotten(bench.agent, name, arguments.turn):
+        with suppress(SessionError):
+            bench.agent.forget_turn(name, arguments.turn)  # what was cut short before ends now
         # Not an error in a cell: running a notebook again must not stop at what is done already.
         return Said((f"turn {arguments.turn} of {name!r} was forgotten before; nothing was done",))
     confirm(bench, name, "forget", yes=arguments.yes, turn=arguments.turn)

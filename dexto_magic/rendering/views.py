@@ -223,6 +223,10 @@ def exported_lines(value: Exported) -> list[str]:
     lines = [f"{sessions} written to {value.path}, with {messages}."]
     if value.lossless:
         lines.append("Everything of them is in it; `%dexto import` reads it.")
+    if value.unread:
+        lines.append(f"Not in it, as the store cannot read them: {_names(value.unread)}.")
+    if value.deleted:
+        lines.append(f"Not in it, as they were deleted meanwhile: {_names(value.deleted)}.")
     return lines
 
 
@@ -242,14 +246,8 @@ def imported_lines(value: Imported) -> list[str]:
     lines = [
         f"{plain.count(len(value.sessions), 'session')} read from {value.path}, with {messages}."
     ]
-    named = ", ".join(repr(session.id) for session in value.sessions[:_NAMED])
-    if named:
-        more = (
-            f" and {plain.number(len(value.sessions) - _NAMED)} more"
-            if len(value.sessions) > _NAMED
-            else ""
-        )
-        lines.append(f"New: {named}{more}.")
+    if value.sessions:
+        lines.append(f"New: {_names([session.id for session in value.sessions])}.")
     if value.already:
         lines.append(f"There already, and left as they are: {plain.number(value.already)}.")
     lines += [
@@ -316,6 +314,12 @@ def turn_change_line(change: TurnChange) -> tuple[str, str, str]:
         what = "back at" if change.undone else "in the conversation again, at"
         rest = f"”) is {what} version {change.version}."
     return f"Turn {change.turn} (“", asked, rest
+
+
+def _names(names: Sequence[str]) -> str:
+    """Names of sessions, so many of them that they can be read."""
+    more = f" and {plain.number(len(names) - _NAMED)} more" if len(names) > _NAMED else ""
+    return ", ".join(map(repr, names[:_NAMED])) + more
 
 
 def _lines(lines: Sequence[str]) -> str:

@@ -181,7 +181,14 @@ def write(entries: Entries, sid: str, start: int, encoded: Sequence[Row]) -> Non
 def finish_restored(
     entries: Entries, record: SessionRecord, *, home: str | None, files: Mapping[str, Row]
 ) -> Session:
-    """Makes a restored session visible, at home in its notebook if that has no other."""
+    """Makes a restored session visible, at home in its notebook if that has no other.
+
+    Where another one came from the same source meanwhile, it is that one.
+    """
+    _refuse_taken(entries, record.id)
+    there = None if record.source is None else entries.restored(record.source)
+    if there is not None:
+        return there.record.session()  # what was built is collected, as nothing leads to it
     for digest, content in files.items():
         entries.table.set(file_key(record.sid, digest), content)
     if record.source is not None:

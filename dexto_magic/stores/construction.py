@@ -6,13 +6,13 @@ that what it leaves behind when it dies or gives up is collected.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
 
+from dexto_magic.cancellation import let_cancel as _let_cancel
 from dexto_magic.conversation import descent
 from dexto_magic.conversation.session import Session, Transcript
 from dexto_magic.conversation.wire import aside_to_json, message_to_json
@@ -90,10 +90,3 @@ async def _under_construction(engine: Engine, sid: str) -> AsyncIterator[None]:
         raise
     engine.leave(owner)
     engine.purge_later()  # of a fork that was given up
-
-
-def _let_cancel() -> None:
-    """Gives up where the caller was cancelled while a transaction could not be dropped."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

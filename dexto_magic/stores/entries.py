@@ -30,6 +30,7 @@ from dexto_magic.stores.keys import (
     number_of,
     partial_key,
     session_key,
+    source_key,
     use_key,
 )
 from dexto_magic.stores.table import Key, Table
@@ -108,6 +109,11 @@ class Entries:
         if row is None:
             return None
         return Entry(rows.record_from_json(row), use=row["use"], change=row["change"])
+
+    def restored(self, source: str) -> Entry | None:
+        """The session that was restored from a source last and still holds it, or ``None``."""
+        sids = self.table.get(source_key(source))
+        return self.entry(sids[-1]) if sids else None
 
     def put(
         self, entry: Entry, record: SessionRecord, *, used: bool = False, back: bool = False

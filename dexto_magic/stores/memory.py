@@ -310,6 +310,9 @@ class MemoryStore(Store):
 
     async def restore(self, transcript: Transcript, *, source: str | None = None) -> Session:
         self._refuse_taken(transcript.session.id)
+        there = None if source is None else await self.restored(source)
+        if there is not None:
+            return there
         record = descent.restored(
             transcript, sid=_new_sid(), name=transcript.session.id, source=source
         )

@@ -333,6 +333,9 @@ class Store(Protocol):
     async def restore(self, transcript: Transcript, *, source: str | None = None) -> Session:
         """A new session from a transcript, under its name, times and all; whole or not at all.
 
+        If a session of another name came from the same source and still holds it, none is made,
+        and it is that one: so two who import one file at the same time make no duplicates.
+
         Args:
             transcript: The session, messages numbered by turn in order.
             source: What it comes from, by which ``restored`` finds it again.

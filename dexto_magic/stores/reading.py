@@ -24,7 +24,6 @@ from dexto_magic.stores.keys import (
     file_key,
     number_of,
     sid_of,
-    source_key,
 )
 from dexto_magic.stores.protocol import Change, Rows
 from dexto_magic.stores.table import Table
@@ -161,8 +160,7 @@ class Reading:
     def restored(self, source: str) -> Session | None:
         """The session that was restored from a source last and still holds it."""
         with self._table.snapshot():
-            sids = self._table.get(source_key(source))
-            entry = self.entries.entry(sids[-1]) if sids else None
+            entry = self.entries.restored(source)
         return entry.record.session() if entry else None
 
     def home_session(self, notebook: str) -> Session | None:

@@ -19,6 +19,7 @@ from dexto_magic.formats.files import FORMATS
 from dexto_magic.formats.records import Broken, Loaded
 from tests.support.chatgpt import conversation, said
 from tests.support.llm_databases import RESPONSES, make, response
+from tests.support.processes import heard, kill, python
 from tests.support.transcripts import NOW
 from tests.support.views import message, transcript
 
@@ -198,6 +199,59 @@ def test_a_file_that_is_replaced_stays_as_private_as_it_was(tmp_path):
     path.touch(mode=0o600)
     files.write([VALUE], path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def modes(folder):
+    """The permissions of each file in a folder."""
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("before", [0o600, 0o640, None])
+def test_what_is_amid_being_written_is_for_nobody_elses_eyes(tmp_path, before):
+    path = tmp_path / "file.jsonl"
+    usual = tmp_path / "usual.jsonl"
+    usual.touch()
+    if before is not None:
+        path.touch()
+        path.chmod(before)
+    seen = []
+
+    def watched():
+        seen.append(modes(tmp_path))
+        yield VALUE
+
+    files.write(watched(), path)
+    (during,) = seen
+    assert [mode for name, mode in during.items() if name not in (path.name, usual.name)] == [0o600]
+    after = modes(tmp_path)
+    assert after == {path.name: before or after[usual.name], usual.name: after[usual.name]}
+
+
+WRITING = """
+from dexto_magic.formats import files
+from tests.formats.test_files import VALUE
+
+def forever():
+    yield VALUE
+    say("amid it")
+    sys.stdin.read()
+
+files.write(forever(), sys.argv[1])
+"""
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one_to_the_same_name(tmp_path):
+    path, other = tmp_path / "file.jsonl", tmp_path / "other.jsonl"
+    with python(WRITING, path) as child:
+        assert heard(child) == "amid it"
+        (part,) = tmp_path.iterdir()
+        files.write([VALUE], path)
+        assert part.exists(), "it is still being written"
+        kill(child)
+    files.write([VALUE], other)
+    assert part.exists(), "it is none of this one's"
+    files.write([VALUE], path)
+    assert sorted(tmp_path.iterdir()) == [path, other]
 
 
 def test_what_is_no_file_can_be_written_to():

@@ -118,6 +118,46 @@ def test_everything_is_exported_and_taken_in_by_another_store(kernel, start, tmp
     )
 
 
+@pytest.mark.parametrize("line", ["export --all all.jsonl --force", "import all.jsonl"])
+def test_how_far_it_is_is_shown_in_the_cell_that_runs(kernel, line):
+    said(kernel, "export --all all.jsonl")
+    kernel.run("from dexto_magic.commands import progress; progress._DELAY_SECONDS = 0")
+    ran = kernel.run(f"%dexto {line}")
+    assert ran.ok
+    *bars, _ = ran.outputs
+    assert [bar.data["application/vnd.jupyter.widget-view+json"]["model_id"] for bar in bars]
+    assert "sessions" in bars[0].text
+
+
+SLOW = """
+import asyncio
+from dexto_magic.agent.roll import Roll
+
+quick = Roll.transcript
+
+async def slow(self, sid):
+    Roll.transcript = quick
+    print("one", flush=True)
+    await asyncio.sleep(3600)
+
+Roll.transcript = slow
+"""
+
+
+def test_an_interrupted_export_leaves_what_was_there(kernel, tmp_path):
+    said(kernel, "export --all all.jsonl")
+    before = (tmp_path / "all.jsonl").read_bytes()
+    kernel.run(SLOW)
+    running = kernel.begin("%dexto export --all all.jsonl --force")
+    ran = kernel.end(running, until=lambda ran: "one" in ran.stream)
+    kernel.interrupt()
+    kernel.end(running, ran)
+    assert "KeyboardInterrupt" in ran.error
+    assert (tmp_path / "all.jsonl").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".dexto")] == []
+    assert "2 sessions written" in said(kernel, "export --all other.jsonl").text
+
+
 def test_an_exported_notebook_goes_on_in_a_kernel(kernel, start, tmp_path):
     said(kernel, "export thesis thesis.ipynb")
     cells = json.loads((tmp_path / "thesis.ipynb").read_text())["cells"]

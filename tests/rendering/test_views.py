@@ -1,10 +1,12 @@
 """What was taken away, and what an undo or a redo did, in words."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from dexto_magic.conversation.session import Removal, TurnChange
+from dexto_magic.conversation.transfer import Exported
 from dexto_magic.rendering.views import as_html, as_text
 from tests.support.hostile import HOSTILE
 from tests.support.html_safety import assert_inert
@@ -52,6 +54,23 @@ class TestRemoval:
             "Not reached: outputs in notebooks (/a.ipynb), IPython's own history file, exports, "
             "and what the provider keeps."
         )
+
+
+class TestExported:
+    def test_names_the_sessions_that_are_not_in_it(self):
+        told = Exported(
+            path="all.jsonl",
+            sessions=1,
+            messages=2,
+            lossless=True,
+            deleted=("a", "b"),
+            unread=tuple(f"s{n}" for n in range(22)),
+        )
+        *_, unread, deleted = as_text(told).splitlines()
+        assert deleted == "Not in it, as they were deleted meanwhile: 'a', 'b'."
+        assert unread.startswith("Not in it, as the store cannot read them: 's0', 's1', ")
+        assert unread.endswith("'s19' and 2 more.")
+        assert "Not in it" not in as_text(replace(told, deleted=(), unread=()))
 
 
 class TestTurnChange:

@@ -513,19 +513,30 @@ async def test_what_was_restored_is_found_by_its_source_while_it_holds_it(store,
     assert await store.restored("file.jsonl") is None
 
 
-async def test_of_two_that_come_from_one_source_the_other_is_found_when_one_is_gone(
-    store, eventful
-):
-    for name in ("a", "b", "c"):
-        copy = replace(eventful, session=replace(eventful.session, id=name))
-        await store.restore(copy, source="file.jsonl")
-    assert (await store.restored("file.jsonl")).id == "c"
-    await store.delete("a")
-    assert (await store.restored("file.jsonl")).id == "c"
-    await store.reset("c")
-    assert (await store.restored("file.jsonl")).id == "b"
-    await store.delete("b")
-    assert await store.restored("file.jsonl") is None
+def named(transcript, name):
+    return replace(transcript, session=replace(transcript.session, id=name))
+
+
+async def test_a_source_is_restored_once_for_as_long_as_a_session_holds_it(store, eventful):
+    for name, verb in (("a", store.delete), ("b", store.reset), ("c", store.delete)):
+        made = await store.restore(named(eventful, name), source="file.jsonl")
+        before = await names(store)
+        assert made.id == name
+        assert await store.restore(named(eventful, "again"), source="file.jsonl") == made
+        with pytest.raises(SessionExistsError):
+            await store.restore(named(eventful, name), source="file.jsonl")
+        assert await names(store) == before
+        await verb(name)
+    assert set(await names(store)) == {"b", "eda"}
+    for name in "de":
+        assert (await store.restore(named(eventful, name))).id == name, "it is of no source"
+
+
+async def test_of_several_who_restore_a_source_at_once_one_makes_the_session(store, eventful):
+    restoring = [store.restore(named(eventful, name), source="file.jsonl") for name in "abcd"]
+    made = await asyncio.gather(*restoring)
+    assert sorted(await names(store)) == sorted([made[0].id, "eda"])
+    assert made == [await store.restored("file.jsonl")] * 4
 
 
 # -- cancelled -------------------------------------------------------------------------------------

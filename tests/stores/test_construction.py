@@ -379,6 +379,19 @@ async def test_a_name_that_is_taken_meanwhile_is_the_others(long, amid, verb):
 
 
 @pytest.mark.anyio
+async def test_a_source_that_is_restored_meanwhile_is_the_others(long, amid):
+    amid(lambda other, _: other.restore(long_one("other"), source="file.jsonl"), at=1)
+    there = await WORKS["restore"](long)
+    assert there.id == "other"
+    assert await long.get("made") is None
+    assert there == await long.restored("file.jsonl")
+    await collected(long)
+    assert rows_of(long, "m") == 2 * 2 * TURNS
+    await long.delete("other")
+    await assert_nothing_left(long)
+
+
+@pytest.mark.anyio
 async def test_a_session_of_which_turns_are_forgotten_again_and_again_is_not_forked(long, amid):
     numbers = iter(range(1, 100))
     steps = amid(lambda other, _: other.forget("eda", next(numbers)))

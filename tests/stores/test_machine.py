@@ -676,7 +676,8 @@ class Machine(RuleBasedStateMachine):
         verbs=st.lists(st.sampled_from(["undo", "redo"]), max_size=6),
     )
     def restore_and_walk(self, number, name, source, verbs):
-        self.restore(number, name, source)
+        if not self.restore(number, name, source):
+            return
         for verb in verbs:
             getattr(self, verb)(list(self.sessions).index(name))
 
@@ -684,8 +685,12 @@ class Machine(RuleBasedStateMachine):
         transcript, remembered = self.exports[number % len(self.exports)]
         transcript = replace(transcript, session=replace(transcript.session, id=name))
         call = self.store.restore(transcript, source=source)
+        there = [s for s in self.restored if source is not None and s.source == source]
         if name in self.sessions:
             self.refused(SessionExistsError, call)
+        elif there:
+            assert self.do(call).id == there[-1].name
+            return False
         else:
             made = self.do(call)
             assert made.updated_at == transcript.session.updated_at
@@ -696,6 +701,7 @@ class Machine(RuleBasedStateMachine):
             self.sessions[name] = session
             self.restored.append(session)
             self.change(session)
+        return True
 
     # -- removals ----------------------------------------------------------------------------------
 
