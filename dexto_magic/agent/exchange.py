@@ -155,28 +155,38 @@ class ExchangeMethods(SessionMethods):
         self._membership.store()
         made: list[Session] = []
         broken: list[tuple[int, str]] = []
+        continues: list[tuple[str, str]] = []
+        now = datetime.now(UTC)
         already = number = 0
         async with Beside() as beside:
-            incoming = await beside.run(
-                lambda: files.read(path, now=datetime.now(UTC), format=format)
-            )
+            incoming = await beside.run(lambda: files.read(path, now=now, format=format))
             shown = beside.each(lambda: progress(incoming.records, incoming.total))
             async with aclosing(shown) as records:
                 async for record in records:
                     number += 1
-                    taken = await self._taken(record, number)
+                    shorter = (
+                        None if isinstance(record, Broken) else await self._shorter(record, now)
+                    )
+                    taken = await self._taken(record, number, now)
                     let_cancel()  # what a store has begun it ends, whoever is cancelled
                     if isinstance(taken, Session):
                         made.append(taken)
+                        continues += [(taken.id, shorter)] if shorter else []
                     elif isinstance(taken, Broken):
                         broken.append((taken.number, taken.reason))
                     else:
                         already += 1
         return Imported(
-            path=os.fspath(path), sessions=tuple(made), already=already, broken=tuple(broken)
+            path=os.fspath(path),
+            sessions=tuple(made),
+            already=already,
+            continues=tuple(continues),
+            broken=tuple(broken),
         )
 
-    async def _taken(self, record: Loaded | Broken, number: int) -> Session | Broken | None:
+    async def _taken(
+        self, record: Loaded | Broken, number: int, now: datetime
+    ) -> Session | Broken | None:
         """The session that was made of a record, ``None`` if it is there already, or what is wrong."""
         if isinstance(record, Broken):
             return record
@@ -185,11 +195,11 @@ class ExchangeMethods(SessionMethods):
             reason = f"session {name!r}: its turns are not numbered in order"
             return Broken(number=number, reason=reason)
         try:
-            return await self._taken_in(record)
+            return await self._taken_in(record, now)
         except _UNFIT as error:
             return Broken(number=number, reason=f"session {name!r} cannot be kept: {error}")
 
-    async def _taken_in(self, loaded: Loaded) -> Session | None:
+    async def _taken_in(self, loaded: Loaded, now: datetime) -> Session | None:
         """The session that was made of a conversation, or ``None`` if it is there already."""
         transcript = loaded.transcript
         names = _names(transcript.session.id)
@@ -197,7 +207,7 @@ class ExchangeMethods(SessionMethods):
         while await self.restored_session(loaded.identity) is None:
             there = await self.get_session(name)
             if there is not None:
-                if await self._holds(there, transcript):
+                if await self._holds(there, transcript, now):
                     return None
                 name = next(names)
                 continue
@@ -210,7 +220,21 @@ class ExchangeMethods(SessionMethods):
             return session if session.id == name else None
         return None
 
-    async def _holds(self, there: Session, transcript: Transcript) -> bool:
+    async def _shorter(self, loaded: Loaded, now: datetime) -> str | None:
+        """The name of the session that a conversation goes on from, as after a later export of it."""
+        coming, session = loaded.transcript.messages, loaded.transcript.session
+        there = await self.get_session(session.id)
+        if there is None or not 0 < there.message_count < len(coming):
+            return None
+        if session.created_at not in (now, there.created_at):
+            return None
+        try:
+            known = (await self.get_transcript(there.id)).messages
+        except SessionNotFoundError:
+            return None
+        return there.id if _is_same(known, coming[: len(known)], now) else None
+
+    async def _holds(self, there: Session, transcript: Transcript, now: datetime) -> bool:
         """Whether a session holds all of a transcript, as after an export of its own.
 
         By the ids of messages, or, as not every format has those, by what it begins with.
@@ -227,8 +251,10 @@ class ExchangeMethods(SessionMethods):
         ids = {message.id for message in (*whole.messages, *whole.others)}
         if ids.issuperset(message.id for message in (*coming, *transcript.others)):
             return True
-        first = whole.messages[: len(coming)]
-        return not transcript.others and [_said(m) for m in first] == [_said(m) for m in coming]
+        if transcript.others or not _is_same(whole.messages[: len(coming)], coming, now):
+            return False
+        is_dated = any(message.created_at != now for message in coming)
+        return is_dated or transcript.session.created_at in (now, there.created_at)
 
     async def _whole(self, name: str) -> Transcript:
         await self._membership.session(name)  # or it says which names are like it
@@ -277,8 +303,21 @@ class _Taking:
         return transcript
 
 
-def _said(message: Message) -> tuple[str, str]:
-    return message.role, message.content
+def _is_same(known: Sequence[Message], coming: Sequence[Message], now: datetime) -> bool:
+    """Whether messages are the same, without their ids: to the moment, if their file tells it.
+
+    Many a conversation begins with the same few words.
+
+    Args:
+        known: Those that are there.
+        coming: Those of a file.
+        now: The time that those have whose file tells none.
+    """
+    return len(known) == len(coming) and all(
+        (one.role, one.content) == (other.role, other.content)
+        and other.created_at in (now, one.created_at)
+        for one, other in zip(known, coming, strict=True)
+    )
 
 
 def _names(name: str) -> Iterator[str]:

@@ -48,10 +48,13 @@ class Imported:
         path: The file.
         sessions: The sessions that were made, in the order of the file.
         already: How many of the file were there already, and were left as they are.
+        continues: Those of the sessions that begin as another that is there, and go on from it, as
+            after a later export: their names, each with that of the other.
         broken: What could not be read: its place in the file, counted from 1, and why.
     """
 
     path: str
     sessions: tuple[Session, ...]
     already: int
+    continues: tuple[tuple[str, str], ...] = ()
     broken: tuple[tuple[int, str], ...] = ()

@@ -157,7 +157,7 @@ def told(
         updated_at: When it was last used, likewise.
         files: The bytes of attachments by their digest.
     """
-    messages = tuple(_numbered(said))
+    messages = tuple(_numbered(said, now))
     asked = next((message.content for message in messages if message.role == "user"), "")
     times = [message.created_at for message in messages] or [now]
     spent = (message.usage for message in messages if message.usage is not None)
@@ -175,17 +175,22 @@ def told(
     return Transcript(session=session, messages=messages, files=files or {})
 
 
-def _numbered(said: Iterable[Message]) -> Iterator[Message]:
+def _numbered(said: Iterable[Message], now: datetime) -> Iterator[Message]:
     """The messages with their turns: each begins with a user message, the first with whatever is."""
     turn = 0
     for position, message in enumerate(said):
         turn += message.role == "user" or turn == 0
-        yield replace(message, id=_message_id(position, message), turn=turn)
+        yield replace(message, id=_message_id(position, message, now), turn=turn)
 
 
-def _message_id(position: int, message: Message) -> str:
-    """An id that the same message of the same file has each time that it is read."""
-    text = f"{position}\0{message.role}\0{message.content}".encode("utf-8", "surrogatepass")
+def _message_id(position: int, message: Message, now: datetime) -> str:
+    """An id that the same message of the same file has each time that it is read.
+
+    Its time is in it if the file tells it: conversations begin with the same words too often.
+    """
+    when = "" if message.created_at == now else message.created_at.isoformat()
+    said = f"{position}\0{message.role}\0{when}\0{message.content}"
+    text = said.encode("utf-8", "surrogatepass")
     return f"msg_{hashlib.sha256(text).hexdigest()[:12]}"
 
 

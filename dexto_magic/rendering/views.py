@@ -248,6 +248,10 @@ def imported_lines(value: Imported) -> list[str]:
     ]
     if value.sessions:
         lines.append(f"New: {_names([session.id for session in value.sessions])}.")
+    lines += [
+        f"{name!r} goes on from {before!r}, which is shorter and was left as it is."
+        for name, before in value.continues[:_NAMED]
+    ]
     if value.already:
         lines.append(f"There already, and left as they are: {plain.number(value.already)}.")
     lines += [

@@ -10,6 +10,7 @@ import pytest
 
 from dexto_magic import AsyncDextoAgent, DextoError
 from dexto_magic.agent import beside
+from tests.support.chatgpt import conversation, said
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -158,3 +159,45 @@ async def test_an_agent_that_is_not_started_exports_and_imports_nothing(tmp_path
     for work in (agent.export_sessions, agent.import_sessions):
         with pytest.raises(DextoError, match="not started"):
             await work(tmp_path / "one.json")
+
+
+# -- what is the same conversation, and what only begins as another ------------------------------------
+
+
+async def taken_in(agent, path, *conversations):
+    path.write_text(json.dumps(conversations))
+    return await agent.import_sessions(path)
+
+
+def greeting(*more, day):
+    """A ChatGPT conversation that begins as many do."""
+    at = day * 86_400.0
+    return conversation(said("user", "Hi", at=at), said("assistant", "Hello!", at=at + 1), *more)
+
+
+async def test_conversations_of_the_same_words_are_as_many_as_there_were(agent, tmp_path):
+    path = tmp_path / "conversations.json"
+    greetings = [greeting(day=day) for day in range(4)]
+    assert len((await taken_in(agent, path, *greetings)).sessions) == 4
+    again = await agent.import_sessions(path)
+    assert (again.sessions, again.already) == ((), 4)
+    assert len((await taken_in(agent, path, *greetings[::-1], greeting(day=9))).sessions) == 1
+
+
+async def test_a_later_export_of_a_conversation_says_which_one_it_goes_on_from(agent, tmp_path):
+    path = tmp_path / "conversations.json"
+    (first,) = (await taken_in(agent, path, greeting(day=1))).sessions
+    grown = await taken_in(agent, path, greeting(said("user", "And?", at=86_410.0), day=1))
+    (longer,) = grown.sessions
+    assert grown.continues == ((longer.id, first.id),)
+    assert (await agent.get_session(first.id)).message_count == 2
+    for one in (greeting(day=1), greeting(said("user", "And?", at=86_410.0), day=1)):
+        assert (await taken_in(agent, path, one)).already == 1
+
+
+async def test_what_was_taken_in_and_reset_can_be_taken_in_again(agent, tmp_path):
+    path = tmp_path / "conversations.json"
+    (first,) = (await taken_in(agent, path, greeting(day=1))).sessions
+    await agent.reset_conversation(first.id)
+    (again,) = (await agent.import_sessions(path)).sessions
+    assert again.message_count == 2
