@@ -12,8 +12,7 @@ it: its rows are collected if that one dies.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from dexto_magic.conversation.record import SessionRecord
@@ -107,14 +106,12 @@ def purge(table: Table, emptied: Sequence[str]) -> bool:
     return not table.keys(*TOMBSTONES, limit=1)
 
 
-def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:
+def _leaves_traces(table: Table, sids: Collection[str]) -> bool:
     """Whether copies of rows that these sessions had, or have forgotten, are still in the file.
 
     A row's key stands before what it says, and in the index: twice, if the row is there.
     """
-    names = "|".join(map(re.escape, sorted(sids)))
-    pattern = f"m:(?:{names}):[0-9a-f]{{8}}:[0-9a-f]{{12}}|[ps]:(?:{names})|b:(?:{names}):"
-    found = table.traces(re.compile(pattern.encode()))
+    found = table.traces(sids)
     return any(count > _expected(table, key.decode()) for key, count in found.items())
 
 

@@ -11,13 +11,11 @@ Keys are text, sorted by code point, or bytes, which sort after all text.
 
 from __future__ import annotations
 
-import mmap
 import os
-import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +25,7 @@ from dexto_magic.errors import StoreCorruptedError, StoreError
 from dexto_magic.stores.codec import Row, decode, decode_all
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
 from dexto_magic.stores.inspection import ReadOnlyCache
+from dexto_magic.stores.traces import RawFile, Search
 
 Key: TypeAlias = str | bytes
 
@@ -96,8 +95,12 @@ class Table:
                 self._cache: Any = ReadOnlyCache(folder)
                 return
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives its side files the mode of the database.
-            os.close(os.open(folder / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with suppress(FileExistsError):
+                # SQLite gives its side files the mode of the database. Only a new one is opened
+                # here: see RawFile for what closing another would do.
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(folder / DATABASE, flags, 0o600))
+            self._file = RawFile.shared(folder / DATABASE)
             self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
             try:
                 self._inode = (folder / DATABASE).stat().st_ino
@@ -276,14 +279,13 @@ class Table:
                 sql(f"PRAGMA busy_timeout = {patience}")
             return not busy
 
-    def traces(self, pattern: re.Pattern[bytes]) -> Counter[bytes]:
-        """How often what matches a pattern stands in the database's file, the log being empty."""
+    def traces(self, sids: Collection[str]) -> Counter[bytes]:
+        """How often keys of sessions' rows stand in the database's file, the log being empty."""
         with self.translated():
-            path = self._folder / DATABASE
-            if not path.stat().st_size:
-                return Counter()
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-                return Counter(match[0] for match in pattern.finditer(m))
+            search = Search(self._file, sids)
+            while search.go_on():
+                pass
+            return search.found
 
     def rewrite(self) -> None:
         """Writes the whole database anew, outside a transaction.
