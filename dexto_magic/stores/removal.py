@@ -12,13 +12,17 @@ it: its rows are collected if that one dies.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from dexto_magic.conversation.record import SessionRecord
 from dexto_magic.stores.codec import encode
 from dexto_magic.stores.keys import (
+    CHANGES,
+    NUMBER_ENDS,
     TOMBSTONES,
+    USES,
     file_range,
     forgotten_key,
     removed_range,
@@ -95,10 +99,10 @@ def purge(table: Table, emptied: Sequence[str]) -> bool:
     if emptied:
         if not table.purge_log():
             return False
-        sids = {sid_of_tombstone(key) for key in emptied}
-        if _leaves_traces(table, sids):
+        if _leaves_traces(table, {sid_of_tombstone(key) for key in emptied}):
+            # Of what is gone it takes no copy along: what is still found then stands in rows.
             table.rewrite()
-            if not table.purge_log() or _leaves_traces(table, sids):
+            if not table.purge_log():
                 return False
         with table.transaction():
             for key in emptied:
@@ -112,7 +116,22 @@ def _leaves_traces(table: Table, sids: Collection[str]) -> bool:
     A row's key stands before what it says, and in the index: twice, if the row is there.
     """
     found = table.traces(sids)
+    found.subtract(_lookalikes(table))
     return any(count > _expected(table, key.decode()) for key, count in found.items())
+
+
+def _lookalikes(table: Table) -> Counter[bytes]:
+    """What looks like the key of a record or a partial reply, but ends a key of use or change.
+
+    The sid stands there after a number, whose last two bytes may be such a key's beginning. That
+    of a session that is gone stays so for ever.
+    """
+    found: Counter[bytes] = Counter()
+    for number in (b"s:", b"p:"):
+        for kind in (USES, CHANGES):
+            for key in table.keys_with(*kind, at=NUMBER_ENDS - 2, part=number):
+                found[key[NUMBER_ENDS - 2 :]] += _OCCURRENCES
+    return found
 
 
 def _expected(table: Table, key: str) -> float:

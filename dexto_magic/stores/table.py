@@ -263,6 +263,16 @@ class Table:
             ).fetchall()
             return [key for (key,) in rows]
 
+    def keys_with(self, first: bytes, end: bytes, *, at: int, part: bytes) -> list[bytes]:
+        """The keys from ``first`` up to ``end`` that have a part at a place; it reads all of them."""
+        with self.translated():
+            rows = self._cache._sql(
+                "SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1"
+                " AND substr(key, ?, ?) = ?",
+                (first, end, at + 1, len(part), part),
+            ).fetchall()
+            return [key for (key,) in rows]
+
     def purge_log(self) -> bool:
         """Empties the write-ahead log, so that deleted text is in no file any more.
 
