@@ -86,10 +86,10 @@ async def _under_construction(engine: Engine, sid: str) -> AsyncIterator[None]:
         yield
     except BaseException:
         engine.leave(owner)
-        engine.purge_later()
+        engine.purge()
         raise
     engine.leave(owner)
-    engine.purge_later()  # of a fork that was given up
+    engine.purge()  # of a fork that was given up
 
 
 def _let_cancel() -> None:

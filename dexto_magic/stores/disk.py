@@ -304,15 +304,10 @@ class DiskStore(Store):
         engine = await self._running()
         removal = await outcome(engine.remove(step))
         # The session or its messages are gone: from here on, nothing may keep that from being told.
-        purged: bool | None = None
         try:
-            while purged is None:
-                purged = await outcome(engine.purge())
-        except StoreError:
-            purged = False  # it is tried again later
-        except asyncio.CancelledError:
-            purged = False
-            engine.purge_later()
+            purged = await outcome(engine.purge())
+        except (StoreError, asyncio.CancelledError):
+            purged = False  # it goes on, or is tried again later
         return replace(removal, purge_pending=not purged)
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -25,7 +24,7 @@ from dexto_magic.errors import StoreCorruptedError, StoreError
 from dexto_magic.stores.codec import Row, decode, decode_all
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
 from dexto_magic.stores.inspection import ReadOnlyCache
-from dexto_magic.stores.traces import RawFile, Search
+from dexto_magic.stores.traces import RawFile
 
 Key: TypeAlias = str | bytes
 
@@ -83,6 +82,9 @@ class Table:
             only by somebody who goes around it.
         read_only: Whether to leave the folder as it is; writing raises ``StoreReadOnlyError`` then.
 
+    Attributes:
+        file: The database's file, as it is; of a table that can be written.
+
     Raises:
         StoreError: One of its kinds, naming the folder.
     """
@@ -100,7 +102,7 @@ class Table:
                 # here: see RawFile for what closing another would do.
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(folder / DATABASE, flags, 0o600))
-            self._file = RawFile.shared(folder / DATABASE)
+            self.file = RawFile.shared(folder / DATABASE)
             self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
             try:
                 self._inode = (folder / DATABASE).stat().st_ino
@@ -288,14 +290,6 @@ class Table:
             finally:
                 sql(f"PRAGMA busy_timeout = {patience}")
             return not busy
-
-    def traces(self, sids: Collection[str]) -> Counter[bytes]:
-        """How often keys of sessions' rows stand in the database's file, the log being empty."""
-        with self.translated():
-            search = Search(self._file, sids)
-            while search.go_on():
-                pass
-            return search.found
 
     def rewrite(self) -> None:
         """Writes the whole database anew, outside a transaction.
