@@ -11,6 +11,7 @@ from dexto_magic.stores import traces
 from dexto_magic.stores.locks import Gate
 from dexto_magic.stores.traces import RawFile, Search
 from tests.support.disks import database, files_with, gate_of_another, raw
+from tests.support.processes import heard, python
 from tests.support.stores import say
 from tests.support.waiting import until
 
@@ -163,3 +164,40 @@ async def test_a_purge_that_meets_an_error_says_so_to_all_who_wait_and_is_tried_
     await until(lambda: not engine.purge_pending)
     await disk.delete("other")
     assert files_with(disk, SECRET) == []
+
+
+REWRITE = """
+from pathlib import Path
+from dexto_magic.stores import table as tables
+
+async def main():
+    store = DiskStore(home)
+    await store.open()
+    owner = await store.join("a test")
+    await store.create("eda")
+    for _ in range(20):
+        await store.settle(await store.claim("eda", user("x" * 9000), owner), [assistant("Hi.")])
+    folders = [Path(os.environ["SQLITE_TMPDIR"]), Path(home, "sessions")]
+    for folder in folders:
+        os.utime(folder, (0, 0))  # until something is made in it
+
+    def rewrite(table):
+        table._cache._sql("PRAGMA cache_size = 10")
+        table.rewrite()
+
+    tables._IN_MEMORY = int(sys.argv[2])
+    await asyncio.wrap_future((await store._running()).write_alone(rewrite))
+    say([folder.stat().st_mtime > 0 for folder in folders])
+    await store.close()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("in_memory", "expected"), [(2**28, [False, False]), (0, [False, True])])
+def test_no_copy_of_a_store_is_made_where_the_system_has_temporary_files(
+    tmp_path, monkeypatch, in_memory, expected
+):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path / "temporary"))
+    with python(REWRITE, tmp_path / "it's a store", in_memory) as process:
+        assert heard(process) == str(expected)
