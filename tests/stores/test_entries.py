@@ -1,11 +1,13 @@
 """How many rows an operation reads: what is done to the last turn costs the same in any history."""
 
+import random
+
 import pytest
 
 from dexto_magic.errors import StoreCorruptedError
 from tests.support.conversations import conversation
 from tests.support.disks import raw
-from tests.support.messages import assistant, summary, user
+from tests.support.messages import assistant, summary, title, user
 from tests.support.stores import everything, say
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +76,67 @@ async def test_what_is_done_to_the_last_turn_reads_no_more_rows_in_a_longer_hist
     few, many = await counts(100), await counts(3000)
     assert few == many
     assert max(few.values()) < 150
+
+
+async def test_an_old_turn_is_found_without_reading_what_came_after_it(disk, read):
+    owner = await disk.join("a test")
+
+    async def counts(turns):
+        name = (await disk.restore(conversation(turns, name=f"{turns} turns"))).id
+        asked = (await everything(disk, name)).messages[2 * 9]
+        await disk.set_home(name, "/a.ipynb", [])
+        read()
+        claim = await disk.claim(name, user("anew"), owner, revises=10, asked=asked.id)
+        count = read()
+        await disk.settle(claim, [assistant("whole")])
+        session = await disk.get(name)
+        assert session.message_count == 2 * turns
+        return count
+
+    assert await counts(3000) < await counts(300) + 50
+
+
+async def moved_about(disk, chance, moves):
+    """A session with versions, notes, gaps and turns that were taken back and brought back."""
+    owner = await disk.join("a test")
+    await disk.create("eda")
+    for n in range(moves):
+        whole = await everything(disk, "eda")
+        turns = [turn for turn in range(1, whole.line.end + 1) if turn in whole.line]
+        verb = chance.choices(
+            ("say", "anew", "undo", "redo", "forget", "note"), (60, 20, 10, 4, 2, 4)
+        )[0]
+        if verb == "redo" and whole.line.undone:
+            await disk.redo("eda")
+        elif verb in ("say", "redo") or len(turns) < 2:
+            claim = await disk.claim("eda", user(f"{n}"), owner)
+            await disk.settle(claim, [assistant(f"{n}.{k}") for k in range(chance.randint(1, 3))])
+        elif verb == "anew":
+            await say(disk, owner, "eda", f"{n} anew", revises=chance.choice(turns))
+        elif verb == "note":
+            await disk.note("eda", title(f"title {n}", whole))
+        else:
+            await (disk.undo("eda") if verb == "undo" else disk.forget("eda", chance.choice(turns)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_an_old_turn_is_found_whatever_was_done_to_others(disk, seed):
+    await moved_about(disk, random.Random(seed), 130)
+    await disk.fork("eda", "other")
+    owner = await disk.join("a test")
+    for _ in range(35):
+        await say(disk, owner, "other", "more")
+    for name in ("eda", "other"):
+        whole = await everything(disk, name)
+        messages = [*whole.messages, *whole.others]
+
+        def look(ledger, name=name, messages=messages):
+            record = ledger.get(name)
+            versions = {(m.turn, m.version) for m in messages}
+            return {which: ledger.entries.messages_of(record, *which) for which in versions}
+
+        for which, found in (await disk._read(look)).items():
+            assert found == [m for m in messages if (m.turn, m.version) == which]
 
 
 async def test_a_row_that_is_missing_is_told_of_by_whatever_reads_it(disk):
