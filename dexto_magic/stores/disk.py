@@ -136,7 +136,10 @@ class DiskStore(Store):
         return await self._read(lambda ledger: ledger.file(session_id, digest))
 
     async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
-        return await self._write(lambda ledger: ledger.update(session_id, changes))
+        untitled = None
+        if changes.get("title") == "":
+            untitled = await self._read(lambda ledger: ledger.untitled(session_id))
+        return await self._write(lambda ledger: ledger.update(session_id, changes, untitled))
 
     async def rename(self, session_id: str, new_id: str) -> Session:
         return await self._write(lambda ledger: ledger.rename(session_id, new_id))

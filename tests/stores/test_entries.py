@@ -5,6 +5,7 @@ import random
 import pytest
 
 from dexto_magic.errors import StoreCorruptedError
+from dexto_magic.stores import revision
 from tests.support.conversations import conversation
 from tests.support.disks import raw
 from tests.support.messages import assistant, summary, title, user
@@ -76,6 +77,49 @@ async def test_what_is_done_to_the_last_turn_reads_no_more_rows_in_a_longer_hist
     few, many = await counts(100), await counts(3000)
     assert few == many
     assert max(few.values()) < 150
+
+
+async def test_a_title_is_taken_away_without_reading_what_was_said_in_the_transaction(disk, read):
+    await disk.restore(conversation(500, name="eda"))
+    await disk.update("eda", title="Mine")
+    engine, counts = await disk._running(), []
+    write = engine.write
+
+    def counted(step):
+        def counting(ledger):
+            read()
+            result = step(ledger)
+            counts.append(read())
+            return result
+
+        return write(counting)
+
+    engine.write = counted
+    assert (await disk.update("eda", title="")).title == (await everything(disk, "eda")).messages[
+        0
+    ].content
+    assert len(counts) == 1
+    assert counts[0] < 10
+
+
+async def test_a_title_is_taken_away_as_the_session_is_by_then(disk):
+    owner = await disk.join("a test")
+    await say(disk, owner, (await disk.create("eda")).id, "first")
+    await disk.update("eda", title="Mine")
+    engine = await disk._running()
+    write = engine.write
+
+    def overtaken(step):
+        engine.write = write
+        write(lambda ledger: revision.undo(ledger.entries, "eda"))
+        write(lambda ledger: ledger.claim("eda", user("else"), owner, **CLAIM))
+        return write(step)
+
+    engine.write = overtaken
+    assert (await disk.update("eda", title="")).title == "else"
+
+
+CLAIM = {"revises": None, "asked": None, "files": {}}
 
 
 async def test_an_old_turn_is_found_without_reading_what_came_after_it(disk, read):
