@@ -104,19 +104,30 @@ class Reading:
         """The session's record and its messages in view, or the newest ``limit`` of them."""
         with self._table.snapshot():
             record = self.entries.known(session_id).record
-            # Turns that were replaced where they stood are written after later ones.
-            at_once = limit if record.line.is_in_order else None
-            messages: list[Message] = []
-            end = record.rows
-            while end > 0 and (limit is None or len(messages) < limit):
-                start = 0 if at_once is None else max(0, end - at_once)
-                here = self.entries.messages(record, start, end)
-                messages[:0] = filter(record.line.shows, here)
-                end = start
-        if not record.line.is_in_order:
+            messages = self._newest(record, limit)
+        return record, Transcript(session=record.session(), messages=tuple(messages))
+
+    def _newest(self, record: SessionRecord, limit: int | None) -> list[Message]:
+        """The messages in view, or the newest ``limit`` of them, read from the end.
+
+        What is displaced stands after all that comes before it. So it has been read by the time
+        that enough is that is not, which is what counts.
+        """
+        line = record.line
+        displaced = line.displaced
+        messages: list[Message] = []
+        in_place, end = 0, record.rows
+        at_once = end if limit is None else limit
+        while end > 0 and (limit is None or in_place < limit):
+            start = max(0, end - at_once)
+            here = list(filter(line.shows, self.entries.messages(record, start, end)))
+            in_place += sum(message.turn not in displaced for message in here)
+            messages[:0] = here
+            # Long stretches may be out of view: not a query for each few of them.
+            end, at_once = start, 2 * at_once
+        if displaced:
             messages.sort(key=lambda message: message.turn)
-        newest = messages if limit is None else messages[max(0, len(messages) - limit) :]
-        return record, Transcript(session=record.session(), messages=tuple(newest))
+        return messages if limit is None else messages[max(0, len(messages) - limit) :]
 
     def untitled(self, session_id: str) -> Untitled | None:
         """The title that a session would have by itself; all of it is read for that.

@@ -1,6 +1,7 @@
 """How many rows an operation reads: what is done to the last turn costs the same in any history."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,54 @@ async def test_what_is_done_to_the_last_turn_reads_no_more_rows_in_a_longer_hist
     few, many = await counts(100), await counts(3000)
     assert few == many
     assert max(few.values()) < 150
+
+
+async def test_the_newest_messages_cost_the_same_after_a_turn_was_replaced_where_it_stood(
+    disk, read
+):
+    owner = await disk.join("a test")
+
+    async def count(turns):
+        name = (await disk.restore(conversation(turns, name=f"{turns} turns"))).id
+        for turn in (10, 20, turns - 3):
+            await say(disk, owner, name, "anew", revises=turn)
+        read()
+        newest = (await disk.transcript(name, limit=10)).messages
+        reads = read()
+        assert newest == (await everything(disk, name)).messages[-10:]
+        return reads
+
+    few, many = await count(100), await count(3000)
+    assert few == many < 60
+
+
+async def test_what_is_out_of_view_at_the_end_is_not_a_query_for_each_few_rows(disk, monkeypatch):
+    owner = await disk.join("a test")
+    await disk.restore(conversation(20, name="eda"))
+    for _ in range(150):
+        await say(disk, owner, "eda", "anew", revises=20)
+    table, queries = (await disk._running())._table, []
+    get_range = table.get_range
+    monkeypatch.setattr(table, "get_range", lambda *keys: queries.append(keys) or get_range(*keys))
+    newest = (await disk.transcript("eda", limit=4)).messages
+    assert [message.turn for message in newest] == [19, 19, 20, 20]
+    assert len(queries) < 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_newest_messages_are_the_last_of_all_whatever_was_done(disk, seed):
+    await moved_about(disk, random.Random(seed), 60)
+    await disk.fork("eda", "fork")
+    whole = await everything(disk, "eda")
+    await disk.restore(replace(whole, session=replace(whole.session, id="restored", home=None)))
+    owner = await disk.join("a test")
+    for name in ("eda", "fork", "restored"):
+        for turn in [*(await disk.transcript(name)).messages][::9]:
+            await say(disk, owner, name, "anew", revises=turn.turn)
+        messages = (await everything(disk, name)).messages
+        for limit in range(len(messages) + 2):
+            newest = (await disk.transcript(name, limit=limit)).messages
+            assert newest == messages[max(0, len(messages) - limit) :]
 
 
 async def test_a_title_is_taken_away_without_reading_what_was_said_in_the_transaction(disk, read):
