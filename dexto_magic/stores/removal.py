@@ -21,12 +21,16 @@ from dexto_magic.stores.keys import (
     file_range,
     forgotten_key,
     removed_range,
+    sid_of_tombstone,
     tombstone_key,
 )
 from dexto_magic.stores.table import Table
 
 _AT_ONCE = 2000
 """Rows that one transaction takes away."""
+
+_FILES_AT_ONCE = 20
+"""Attachments that one takes away: they may be large."""
 
 ALL = 2**31
 """As many as there are."""
@@ -71,11 +75,16 @@ def collect(table: Table, *, is_alive: Callable[[str], bool]) -> list[str] | Non
     """
     emptied = []
     for tombstone in table.keys(*TOMBSTONES, limit=_AT_ONCE):
-        if is_of_the_living(table.get(tombstone), is_alive):
+        builder = table.get(tombstone)
+        if is_of_the_living(builder, is_alive):
             continue
         with table.transaction():
             if table.delete_range(*removed_range(tombstone), limit=_AT_ONCE):
                 return None
+            if isinstance(builder, dict):  # of what was removed, the attachments went at once
+                files = file_range(sid_of_tombstone(tombstone))
+                if table.delete_range(*files, limit=_FILES_AT_ONCE):
+                    return None
         emptied.append(tombstone)
     return emptied
 
