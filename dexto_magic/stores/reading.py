@@ -182,6 +182,7 @@ class Reading:
             start=first,
             end=record.rows,
             messages=tuple(messages),
+            forgets=record.forgets,
         )
 
     def file(self, session_id: str, digest: str) -> bytes | None:
