@@ -59,7 +59,7 @@ class RawFile:
         with _SHARING:
             file = _SHARED.get((found.st_dev, found.st_ino))
             if file is None:
-                file = _SHARED[found.st_dev, found.st_ino] = cls(path)
+                file = _SHARED[found.st_dev, found.st_ino] = cls(path.resolve())
             return file
 
     @property

@@ -65,7 +65,8 @@ def test_keys_are_counted_wherever_they_stand(tmp_path, monkeypatch, others):
 def test_a_file_is_open_once_for_all_who_have_it_and_closed_after_the_last(tmp_path):
     path = tmp_path / "file"
     path.write_text("text")
-    first, second = RawFile.shared(path), RawFile.shared(path)
+    (tmp_path / "link").symlink_to(path)
+    first, second = RawFile.shared(tmp_path / "link"), RawFile.shared(path)
     assert first is second
     assert (first.size(), first.read(1, 2)) == (4, b"ex")
     number = first._number
