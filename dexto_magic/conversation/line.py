@@ -77,9 +77,13 @@ class Line:
         return message.turn in self and message.version == self.current(message.turn)
 
     @property
-    def is_in_order(self) -> bool:
-        """Whether turns in view were written in the order of their numbers."""
-        return all(step.turn == step.end for step in self.replaced)
+    def displaced(self) -> frozenset[int]:
+        """Turns that were replaced where they stood: they may be written after later ones.
+
+        All others in view were written in the order of their numbers, and none of these before
+        one that has a lower number.
+        """
+        return frozenset(step.turn for step in self.replaced if step.turn != step.end)
 
     def versions_up_to(self, turn: int) -> dict[int, int]:
         """The current versions, where not the first, of the turns up to a number."""

@@ -200,8 +200,9 @@ class Catalogue:
                 self._sql("DELETE FROM sessions WHERE key = ?", (known.key,))
                 return None, removed
             self._move(known.key, _NOTHING, rows)
-        elif line != rows.line:
-            self._move(known.key, line, rows)
+            self._is_forgetful(known.key, rows)
+        else:
+            self._follow(known.key, line, rows)
         end = reading.done + room
         for message in rows.messages[reading.done : end]:
             if rows.line.shows(message):
@@ -233,20 +234,36 @@ class Catalogue:
             is_next = (epoch, line) == (known.epoch, known.line)
         return (epoch, line) if is_next else None
 
+    def _follow(self, key: int, line: Line, rows: Rows) -> None:
+        """Goes on with an epoch that was read before, along another line or the same."""
+        if line != rows.line:
+            self._move(key, line, rows)
+        if self._is_forgetful(key, rows):
+            self._owe()
+
     def _move(self, key: int, old: Line, rows: Rows) -> None:
         """Takes out what the line that was read does not show; it is the session's from now on."""
-        moved = shift(old, rows.line)
         if old != _NOTHING:
-            for turn in moved.turns:
+            for turn in shift(old, rows.line).turns:
                 shown = rows.line.current(turn) if turn in rows.line else 0
                 self._remove(_ENTRIES + " AND turn = ? AND version != ?", key, turn, shown)
-            if moved.lost:
-                self._owe()
         # What comes back is among the rows that were read, and must be again if this is cut short.
         self._sql(
             "UPDATE sessions SET epoch = ?, line = ?, rows = MIN(rows, ?) WHERE key = ?",
             (rows.epoch, dumped(rows.line), rows.start, key),
         )
+
+    def _is_forgetful(self, key: int, rows: Rows) -> bool:
+        """Notes how often turns were forgotten; whether that was more than was known.
+
+        The line does not tell: the number of a turn that was forgotten may be taken again. What
+        only went out of view is still in the store, so there is no haste to be rid of it here.
+        """
+        changed = self._sql(
+            "UPDATE sessions SET forgets = ? WHERE key = ? AND forgets != ?",
+            (rows.forgets, key, rows.forgets),
+        )
+        return changed.rowcount > 0
 
     def _cover(self, known: Known, rows: Rows) -> None:
         """Marks that all was taken in."""

@@ -28,6 +28,9 @@ _SESSIONS = 100
 _MESSAGES = 1000
 """Messages that one transaction takes in: about a tenth of a second, in which others wait."""
 
+_BACK = 64
+"""Rows that are read again first for what is back in view."""
+
 _PASSES = 5
 """How often those sessions are looked for that somebody else was taking in at the same time."""
 
@@ -94,12 +97,21 @@ def _behind(shelf: Shelf, after: int, *, indexed: bool) -> list[Known]:
 
 
 async def _rows(store: Store, known: Known) -> Rows | None:
-    """What was written in a session since it was read; all of it if something is back in view."""
-    rows = await store.rows(known.sid, epoch=known.epoch, start=known.rows)
-    is_further = rows is not None and rows.epoch == known.epoch
-    if rows is not None and is_further and shift(known.line, rows.line).returned:
-        return await store.rows(known.sid)
-    return rows
+    """What was written in a session since it was read, and before that what is back in view.
+
+    Where that stands is not known, most often near the end: so it is looked for from there.
+    """
+    back = 0
+    while True:
+        start = max(0, known.rows - back)
+        rows = await store.rows(known.sid, epoch=known.epoch, start=start)
+        if rows is None or rows.epoch != known.epoch or rows.start == 0:
+            return rows
+        # Every version begins with what was asked.
+        begun = {(said.turn, said.version) for said in rows.messages if said.role == "user"}
+        if shift(known.line, rows.line).returned <= begun:
+            return rows
+        back = 4 * back or _BACK
 
 
 async def _take_in(shelf: Shelf, run: Run, readings: list[Reading]) -> None:

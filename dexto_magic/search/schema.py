@@ -3,7 +3,7 @@
 ======== =========================================================================================
 state    the store's generation, the last change heard of, and how often a purge is owed
 sessions how far each was read: the last change heard of, the last that was covered, the epoch, the
-         line of turns, the rows
+         line of turns, the rows, how often something had been forgotten
 entries  a message, or as turn 0 a session's name and title: where it is, not what it says
 texts    what it says, as it was written
 words    what it says, folded: FTS5's
@@ -27,7 +27,7 @@ from dexto_magic.search.faults import Damaged
 APPLICATION = 0x44585453
 """SQLite's application id of an index: "DXTS". It tells our files from those of others."""
 
-LAYOUT = 1
+LAYOUT = 2
 """The version of the layout and of the folding; an index of another one is made anew."""
 
 _TABLES = (
@@ -46,7 +46,8 @@ _TABLES = (
         covered INTEGER NOT NULL DEFAULT -1,
         epoch INTEGER NOT NULL DEFAULT -1,
         line TEXT NOT NULL DEFAULT '',
-        rows INTEGER NOT NULL DEFAULT 0
+        rows INTEGER NOT NULL DEFAULT 0,
+        forgets INTEGER NOT NULL DEFAULT 0
     )""",
     "CREATE INDEX behind ON sessions (noted) WHERE noted > covered",
     "CREATE INDEX names ON sessions (name)",

@@ -16,13 +16,11 @@ class Shift:
 
     Attributes:
         turns: The turns that another version is in view of than before, or one at all, or none.
-        returned: Whether something is in view again that had gone out of it.
-        lost: Whether something can no longer be brought into view: it may have been forgotten.
+        returned: Versions of turns that are in view again, and had gone out of it, or never were.
     """
 
     turns: frozenset[int]
-    returned: bool
-    lost: bool
+    returned: frozenset[tuple[int, int]]
 
 
 def shift(old: Line, new: Line) -> Shift:
@@ -30,14 +28,13 @@ def shift(old: Line, new: Line) -> Shift:
     turns = frozenset(
         turn for turn in _suspects(old, new) if _shown(old, turn) != _shown(new, turn)
     )
-    before = _within_reach(old) | {(turn, _shown(old, turn)) for turn in turns if turn in old}
-    lost = any(
-        version != _shown(new, turn) for turn, version in before - _within_reach(new)
-    ) or not set(new.gone) <= set(old.gone)
     return Shift(
         turns=turns,
-        returned=any(_was_made(old, turn, _shown(new, turn)) for turn in turns),
-        lost=lost,
+        returned=frozenset(
+            (turn, new.current(turn))
+            for turn in turns
+            if turn in new and _was_made(old, turn, new.current(turn))
+        ),
     )
 
 
@@ -53,13 +50,6 @@ def _shown(line: Line, turn: int) -> int | None:
     return line.current(turn) if turn in line else None
 
 
-def _was_made(line: Line, turn: int, version: int | None) -> bool:
+def _was_made(line: Line, turn: int, version: int) -> bool:
     """Whether there had been a version of a turn by then."""
-    return version is not None and turn <= line.made and version <= line.latest.get(turn, 1)
-
-
-def _within_reach(line: Line) -> set[tuple[int, int | None]]:
-    """Versions of turns that are out of view, and that an undo or a redo brings back."""
-    return {(step.turn, step.version) for step in line.undone} | {
-        (step.turn, step.before) for step in line.replaced
-    }
+    return turn <= line.made and version <= line.latest.get(turn, 1)

@@ -29,6 +29,9 @@ from dexto_magic.stores.keys import (
 AT_ONCE = 2000
 """Rows that one transaction writes."""
 
+FILES_AT_ONCE = 2**23
+"""Bytes of attachments that one transaction writes, or the one that has more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -53,13 +56,13 @@ class Fork:
         parent: The session that it comes from.
         record: The new session.
         spans: The rows that it takes over.
-        digests: The attachments that it takes over.
+        files: The attachments that it takes over, and how large each is, in bytes.
     """
 
     parent: SessionRecord
     record: SessionRecord
     spans: tuple[Span, ...]
-    digests: frozenset[str]
+    files: Mapping[str, int]
 
 
 def planned(entries: Entries, session_id: str, name: str, sid: str, turn: int | None) -> Fork:
@@ -108,9 +111,11 @@ def planned(entries: Entries, session_id: str, name: str, sid: str, turn: int | 
         parent=parent,
         record=record,
         spans=tuple(_spans([*shown, *summaries])),
-        digests=frozenset(
-            attachment.digest for number in shown for attachment in messages[number].attachments
-        ),
+        files={
+            attachment.digest: attachment.size
+            for number in shown
+            for attachment in messages[number].attachments
+        },
     )
 
 
@@ -155,6 +160,28 @@ def batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
         yield batch
 
 
+def files_at_once(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """The digests of attachments in groups, each for one transaction."""
+    batch: list[str] = []
+    total = 0
+    for digest, size in sizes.items():
+        if batch and (total + size > FILES_AT_ONCE or len(batch) == AT_ONCE):
+            yield batch
+            batch, total = [], 0
+        batch.append(digest)
+        total += size
+    if batch:
+        yield batch
+
+
+def copy_files(entries: Entries, fork: Fork, digests: Sequence[str]) -> None:
+    """Copies some of a fork's attachments."""
+    for digest in digests:
+        content = entries.table.get_row(file_key(fork.parent.sid, digest))
+        if content is not None:
+            entries.table.set(file_key(fork.record.sid, digest), content)
+
+
 def finish_fork(entries: Entries, fork: Fork) -> Session | None:
     """Makes a fork visible; ``None`` if what it comes from is no longer what was copied."""
     parent = entries.entry(fork.parent.sid)
@@ -162,10 +189,6 @@ def finish_fork(entries: Entries, fork: Fork) -> Session | None:
         return None
     if parent.record.forgets != fork.parent.forgets:
         return None
-    for digest in fork.digests:
-        content = entries.table.get_row(file_key(fork.parent.sid, digest))
-        if content is not None:
-            entries.table.set(file_key(fork.record.sid, digest), content)
     record = replace(fork.record, forked_from=parent.record.id)
     assert record.family is not None
     entries.table.add(member_key(record.family, record.sid), encode(None))
@@ -178,9 +201,13 @@ def write(entries: Entries, sid: str, start: int, encoded: Sequence[Row]) -> Non
         entries.table.add(message_key(sid, 0, number), row)
 
 
-def finish_restored(
-    entries: Entries, record: SessionRecord, *, home: str | None, files: Mapping[str, Row]
-) -> Session:
+def write_files(entries: Entries, sid: str, files: Mapping[str, Row]) -> None:
+    """Writes some of the attachments of a session that is restored."""
+    for digest, content in files.items():
+        entries.table.set(file_key(sid, digest), content)
+
+
+def finish_restored(entries: Entries, record: SessionRecord, *, home: str | None) -> Session:
     """Makes a restored session visible, at home in its notebook if that has no other.
 
     Where another one came from the same source meanwhile, it is that one.
@@ -189,8 +216,6 @@ def finish_restored(
     there = None if record.source is None else entries.restored(record.source)
     if there is not None:
         return there.record.session()  # what was built is collected, as nothing leads to it
-    for digest, content in files.items():
-        entries.table.set(file_key(record.sid, digest), content)
     if record.source is not None:
         key = source_key(record.source)
         entries.table.set(key, encode([*(entries.table.get(key) or ()), record.sid]))

@@ -36,9 +36,15 @@ async def forked(engine: Engine, session_id: str, new_id: str, turn: int | None)
     def copy(spans: Sequence[Span], ledger: Ledger) -> None:
         building.copy(ledger.entries, fork, spans)
 
+    def copy_files(digests: Sequence[str], ledger: Ledger) -> None:
+        building.copy_files(ledger.entries, fork, digests)
+
     async with _under_construction(engine, sid):
         for spans in building.batches(fork.spans):
             await outcome(engine.write(functools.partial(copy, spans)))
+            _let_cancel()
+        for digests in building.files_at_once(fork.files):
+            await outcome(engine.write(functools.partial(copy_files, digests)))
             _let_cancel()
         return await outcome(
             engine.write(lambda ledger: building.finish_fork(ledger.entries, fork))
@@ -54,10 +60,11 @@ async def restored(engine: Engine, transcript: Transcript, source: str | None) -
     def write(start: int, rows: Sequence[Row], ledger: Ledger) -> None:
         building.write(ledger.entries, sid, start, rows)
 
+    def write_files(digests: Sequence[str], ledger: Ledger) -> None:
+        building.write_files(ledger.entries, sid, {digest: files[digest] for digest in digests})
+
     def finish(ledger: Ledger) -> Session:
-        return building.finish_restored(
-            ledger.entries, record, home=transcript.session.home, files=files
-        )
+        return building.finish_restored(ledger.entries, record, home=transcript.session.home)
 
     async with _under_construction(engine, sid):
         forms, start = _forms(transcript), 0
@@ -67,6 +74,10 @@ async def restored(engine: Engine, transcript: Transcript, source: str | None) -
             await outcome(engine.write(functools.partial(write, start, rows)))
             _let_cancel()
             start += len(rows)
+        sizes = {digest: len(row.data) for digest, row in files.items()}
+        for digests in building.files_at_once(sizes):
+            await outcome(engine.write(functools.partial(write_files, digests)))
+            _let_cancel()
         return await outcome(engine.write(finish))
 
 
@@ -86,7 +97,7 @@ async def _under_construction(engine: Engine, sid: str) -> AsyncIterator[None]:
         yield
     except BaseException:
         engine.leave(owner)
-        engine.purge_later()
+        engine.purge()
         raise
     engine.leave(owner)
-    engine.purge_later()  # of a fork that was given up
+    engine.purge()  # of a fork that was given up

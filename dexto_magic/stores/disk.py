@@ -136,7 +136,10 @@ class DiskStore(Store):
         return await self._read(lambda ledger: ledger.file(session_id, digest))
 
     async def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> Session:
-        return await self._write(lambda ledger: ledger.update(session_id, changes))
+        untitled = None
+        if changes.get("title") == "":
+            untitled = await self._read(lambda ledger: ledger.untitled(session_id))
+        return await self._write(lambda ledger: ledger.update(session_id, changes, untitled))
 
     async def rename(self, session_id: str, new_id: str) -> Session:
         return await self._write(lambda ledger: ledger.rename(session_id, new_id))
@@ -304,15 +307,10 @@ class DiskStore(Store):
         engine = await self._running()
         removal = await outcome(engine.remove(step))
         # The session or its messages are gone: from here on, nothing may keep that from being told.
-        purged: bool | None = None
         try:
-            while purged is None:
-                purged = await outcome(engine.purge())
-        except StoreError:
-            purged = False  # it is tried again later
-        except asyncio.CancelledError:
-            purged = False
-            engine.purge_later()
+            purged = await outcome(engine.purge())
+        except (StoreError, asyncio.CancelledError):
+            purged = False  # it goes on, or is tried again later
         return replace(removal, purge_pending=not purged)
 
 

@@ -19,10 +19,12 @@ from dexto_magic.conversation.session import Removal
 from dexto_magic.errors import StoreError
 from dexto_magic.stores.faults import read_only, translation
 from dexto_magic.stores.inspection import inspect, is_read_only
+from dexto_magic.stores.keys import TOMBSTONES
 from dexto_magic.stores.ledger import Ledger
 from dexto_magic.stores.locks import Gate, Liveness, is_alive, sweep
 from dexto_magic.stores.protocol import Owner
-from dexto_magic.stores.removal import collect, is_pending, purge
+from dexto_magic.stores.purging import Purge, Purger
+from dexto_magic.stores.removal import is_pending
 from dexto_magic.stores.table import Table
 from dexto_magic.stores.threads import Job, Worker, read_each, write_together
 
@@ -60,6 +62,9 @@ class Engine:
         self._closing = False
         self._reader = Worker("dexto-store-reader", self._handle_reads, self._end_reads)
         self._writer = Worker("dexto-store-writer", self._handle_writes, self._end_writes)
+        self._purger = Purger(
+            self._new_purge, reader=self._reader, writer=self._writer, at_end=self._purged
+        )
         self.opened: Future[None] = self._writer.submit(Job(self._open))
 
     @property
@@ -114,17 +119,12 @@ class Engine:
 
         return self.write(take_away)
 
-    def purge(self) -> Future[bool | None]:
-        """Collects some of what removals left, or ends the purge.
+    def purge(self) -> Future[bool]:
+        """Has a purge done of what was removed so far; it is done even if nobody waits for it.
 
-        The future tells whether nothing of it is in a file any more; ``None`` if there is more to
-        collect: some at a time, so that others get their turn.
+        The future tells whether nothing of that is in any file of the store any more.
         """
-        return self.write_alone(self._purge)
-
-    def purge_later(self) -> None:
-        """Goes on with a purge that nobody waits for."""
-        self._writer.submit(Job(self._purge_all, alone=True))
+        return self._purger.ask()
 
     def close(self) -> Future[None]:
         """Finishes what waits, then lets go of everything; the future tells when."""
@@ -167,7 +167,7 @@ class Engine:
                     self._drop_derived()
             # Opening a connection may write, so the reader's is opened in here, too.
             self._reader.submit(Job(ledger.touch)).result()
-        self.purge_later()
+        self.purge()
 
     def _drop_derived(self) -> None:
         """Removes what may still hold what was removed from the store: it is made anew from that."""
@@ -202,20 +202,18 @@ class Engine:
         else:
             was_pending = self.purge_pending
             write_together(batch, self._writer.lock, gate=self._gate, table=self._table)
-            if was_pending and self.purge_pending and not all(job.alone for job in batch):
-                self.purge_later()
+            is_left = was_pending and self.purge_pending and not self._purger.is_at_work
+            if is_left and not all(job.alone for job in batch):
+                self.purge()
 
-    def _purge(self, table: Table) -> bool | None:
-        emptied = collect(table, is_alive=self._is_alive)
-        if emptied is None:
-            return None
-        self.purge_pending = not purge(table, emptied)
-        return not self.purge_pending
-
-    def _purge_all(self) -> None:
+    def _new_purge(self) -> Purge:
         assert self._table is not None
-        if self._purge(self._table) is None:
-            self.purge_later()
+        return Purge(self._table, is_alive=self._is_alive)
+
+    def _purged(self) -> None:
+        """Notes whether anything is left, by now perhaps of what was removed since."""
+        assert self._table is not None
+        self.purge_pending = bool(self._table.keys(*TOMBSTONES, limit=1))
 
     def _end_reads(self) -> None:
         if self._table is not None:

@@ -40,6 +40,9 @@ _NULL = encode(None)
 _NEAR = 64
 """Rows that are read at once where what is looked for stands near the end, as a rule."""
 
+_STEP = 4
+"""Rows that are read first at each step of a bisection."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -207,7 +210,50 @@ class Entries:
             if found and here and here[0] != found[0]:  # there may be none here but forgotten ones
                 break
             end, at_once = start, 4 * at_once
+            if version == 1 and not found:
+                return self._first_version(record, turn, end)
         return found
+
+    def _first_version(self, record: SessionRecord, turn: int, end: int) -> list[Message]:
+        """The messages of a turn's first version, which end before a row; found by bisection.
+
+        First versions stand in the order of their turns, whatever of others stands between: a turn
+        whose number had been taken before is another version, and forks and restored sessions are
+        written in order.
+        """
+        low, high, start = 0, end, end
+        while low < high:
+            middle = (low + high) // 2
+            number, message = self._first_from(record, middle, high)
+            if message is None or message.turn > turn:
+                high = middle
+            elif message.turn == turn:
+                high, start = middle, number
+            else:
+                low = number + 1
+        found: list[Message] = []
+        while start < end:
+            here = self.messages(record, start, min(start + _NEAR, end))
+            found += [m for m in here if (m.turn, m.version) == (turn, 1)]
+            if found and here and here[-1] != found[-1]:
+                break
+            start += _NEAR
+        return found
+
+    def _first_from(
+        self, record: SessionRecord, start: int, end: int
+    ) -> tuple[int, Message | None]:
+        """The number of the first row from one on that is of a turn's first version, and it."""
+        at_once = _STEP
+        while start < end:
+            stop = min(start + at_once, end)
+            for number, row in enumerate(self.read(record, start, stop), start):
+                if rows.is_message(row):
+                    message = rows.message_from_json(row)
+                    if message.version == 1:
+                        return number, message
+            start, at_once = stop, 4 * at_once
+        return end, None
 
     def append(self, record: SessionRecord, encoded: Sequence[Row]) -> None:
         """Writes rows after those that the record counts."""

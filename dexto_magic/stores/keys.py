@@ -40,6 +40,9 @@ USES = (b"R", b"S")
 CHANGES = (b"C", b"D")
 """First key, and end, of all rows of a kind."""
 
+NUMBER_ENDS = 9
+"""Bytes of a key of recency or change that stand before the sid: a letter and the number."""
+
 
 def name_key(session_id: str) -> str:
     """Where a session's name leads to its sid."""
@@ -133,7 +136,7 @@ def removed_range(tombstone: str) -> tuple[str, str]:
 
 def number_of(key: bytes) -> int:
     """The number in a key of recency or change."""
-    return int.from_bytes(key[1:9])
+    return int.from_bytes(key[1:NUMBER_ENDS])
 
 
 def member_of(key: str) -> str:
@@ -143,4 +146,4 @@ def member_of(key: str) -> str:
 
 def sid_of(key: bytes) -> str:
     """The sid in a key of recency or change."""
-    return key[9:].decode()
+    return key[NUMBER_ENDS:].decode()

@@ -15,10 +15,9 @@ from typing import Any
 from dexto_magic.conversation import history, places
 from dexto_magic.conversation.messages import Aside, Message, new_id
 from dexto_magic.conversation.record import Claim, Hold, SessionChanges, SessionRecord
-from dexto_magic.conversation.revision import title_by_itself
 from dexto_magic.conversation.session import Removal, Session, taken
 from dexto_magic.conversation.wire import message_to_json
-from dexto_magic.stores import homes, removal, rows
+from dexto_magic.stores import homes, removal
 from dexto_magic.stores.codec import CODECS, Row, encode
 from dexto_magic.stores.entries import Entry
 from dexto_magic.stores.keys import (
@@ -33,7 +32,7 @@ from dexto_magic.stores.keys import (
     use_key,
 )
 from dexto_magic.stores.protocol import Owner
-from dexto_magic.stores.reading import Reading
+from dexto_magic.stores.reading import Reading, Untitled
 
 
 class Ledger(Reading):
@@ -79,18 +78,24 @@ class Ledger(Reading):
         self.entries.put(Entry(record, use=0, change=0), record, used=True)
         return record.session()
 
-    def update(self, session_id: str, changes: SessionChanges) -> Session:
-        """Changes what a session has of its own."""
+    def update(
+        self, session_id: str, changes: SessionChanges, untitled: Untitled | None = None
+    ) -> Session:
+        """Changes what a session has of its own.
+
+        Args:
+            session_id: The session's name.
+            changes: What is to be changed.
+            untitled: What ``Reading.untitled`` said, if its own title is taken away; it is looked
+                up now if that no longer holds.
+        """
         entry = self.entries.known(session_id)
-        before, untitled = entry.record, None
+        title: str | None = None
         if changes.get("title") == "":
-            found = self.entries.read(before, 0, before.rows)
-            untitled = title_by_itself(
-                before.line,
-                [rows.message_from_json(row) for row in found if rows.is_message(row)],
-                [rows.aside_from_json(row) for row in found if rows.is_aside(row)],
-            )
-        record = history.updated(before, changes, untitled=untitled)
+            if untitled is None or not untitled.holds(entry.record):
+                untitled = self.titled_by_itself(entry.record)
+            title = untitled.title
+        record = history.updated(entry.record, changes, untitled=title)
         self.entries.put(entry, record)
         return record.session()
 

@@ -139,6 +139,7 @@ class MemoryStore(Store):
             start=first,
             end=len(rows),
             messages=tuple(row for row in rows[first:] if isinstance(row, Message)),
+            forgets=record.forgets,
         )
 
     async def file(self, session_id: str, digest: str) -> bytes | None:

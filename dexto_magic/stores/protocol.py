@@ -63,6 +63,7 @@ class Rows:
         start: The row from which on.
         end: How many rows there are; where the next reading starts.
         messages: The messages among them.
+        forgets: How often turns of the session were forgotten.
     """
 
     session: Session
@@ -71,6 +72,7 @@ class Rows:
     start: int
     end: int
     messages: tuple[Message, ...]
+    forgets: int
 
 
 class Store(Protocol):

@@ -6,12 +6,14 @@ What an operation writes is in ``ledger``; records and rows are found by ``entri
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from dexto_magic.conversation import history
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.messages import Message
 from dexto_magic.conversation.record import Hold, SessionRecord
+from dexto_magic.conversation.revision import title_by_itself
 from dexto_magic.conversation.session import Session, SessionPage, Transcript
 from dexto_magic.stores import homes, rows
 from dexto_magic.stores.codec import decode_bytes
@@ -27,6 +29,27 @@ from dexto_magic.stores.keys import (
 )
 from dexto_magic.stores.protocol import Change, Rows
 from dexto_magic.stores.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untitled:
+    """The title that a session has if nobody chooses one.
+
+    Attributes:
+        record: The session as it was read.
+        title: The title.
+    """
+
+    record: SessionRecord
+    title: str | None
+
+    def holds(self, record: SessionRecord) -> bool:
+        """Whether nothing was said in the session since, nor any turn of it moved."""
+        return _said(record) == _said(self.record)
+
+
+def _said(record: SessionRecord) -> tuple[object, ...]:
+    return record.sid, record.epoch, record.rows, record.forgets, record.line
 
 
 class Reading:
@@ -80,19 +103,49 @@ class Reading:
         """The session's record and its messages in view, or the newest ``limit`` of them."""
         with self._table.snapshot():
             record = self.entries.known(session_id).record
-            # Turns that were replaced where they stood are written after later ones.
-            at_once = limit if record.line.is_in_order else None
-            messages: list[Message] = []
-            end = record.rows
-            while end > 0 and (limit is None or len(messages) < limit):
-                start = 0 if at_once is None else max(0, end - at_once)
-                here = self.entries.messages(record, start, end)
-                messages[:0] = filter(record.line.shows, here)
-                end = start
-        if not record.line.is_in_order:
+            messages = self._newest(record, limit)
+        return record, Transcript(session=record.session(), messages=tuple(messages))
+
+    def _newest(self, record: SessionRecord, limit: int | None) -> list[Message]:
+        """The messages in view, or the newest ``limit`` of them, read from the end.
+
+        What is displaced stands after all that comes before it. So it has been read by the time
+        that enough is that is not, which is what counts.
+        """
+        line = record.line
+        displaced = line.displaced
+        messages: list[Message] = []
+        in_place, end = 0, record.rows
+        at_once = end if limit is None else limit
+        while end > 0 and (limit is None or in_place < limit):
+            start = max(0, end - at_once)
+            here = list(filter(line.shows, self.entries.messages(record, start, end)))
+            in_place += sum(message.turn not in displaced for message in here)
+            messages[:0] = here
+            # Long stretches may be out of view: not a query for each few of them.
+            end, at_once = start, 2 * at_once
+        if displaced:
             messages.sort(key=lambda message: message.turn)
-        newest = messages if limit is None else messages[max(0, len(messages) - limit) :]
-        return record, Transcript(session=record.session(), messages=tuple(newest))
+        return messages if limit is None else messages[max(0, len(messages) - limit) :]
+
+    def untitled(self, session_id: str) -> Untitled | None:
+        """The title that a session would have by itself; all of it is read for that.
+
+        That is no work for a transaction, which keeps others out.
+        """
+        with self._table.snapshot():
+            entry = self.entries.find(session_id)
+            return None if entry is None else self.titled_by_itself(entry.record)
+
+    def titled_by_itself(self, record: SessionRecord) -> Untitled:
+        """The same of its record, in a snapshot or transaction of the caller's."""
+        found = self.entries.read(record, 0, record.rows)
+        title = title_by_itself(
+            record.line,
+            [rows.message_from_json(row) for row in found if rows.is_message(row)],
+            [rows.aside_from_json(row) for row in found if rows.is_aside(row)],
+        )
+        return Untitled(record=record, title=title)
 
     def everything(self, session_id: str) -> tuple[SessionRecord, Transcript]:
         """The session's record and all that is kept of it."""
@@ -128,6 +181,7 @@ class Reading:
             start=first,
             end=record.rows,
             messages=tuple(messages),
+            forgets=record.forgets,
         )
 
     def file(self, session_id: str, digest: str) -> bytes | None:

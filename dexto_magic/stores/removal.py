@@ -2,8 +2,8 @@
 
 In the transaction that takes them out of sight they only get a tombstone, so that it is as quick
 for a long session as for a short one. They are collected afterwards, some at a time, and last the
-write-ahead log is emptied. A tombstone goes when no byte is left, so what is cut short anywhere is
-finished at the next opening.
+write-ahead log is emptied: see ``purging``. A tombstone goes when no byte is left, so what is cut
+short anywhere is finished at the next opening.
 
 A session that is built in several transactions has one until the last, with the name of who builds
 it: its rows are collected if that one dies.
@@ -11,9 +11,7 @@ it: its rows are collected if that one dies.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from dexto_magic.conversation.record import SessionRecord
@@ -26,16 +24,16 @@ from dexto_magic.stores.keys import (
     sid_of_tombstone,
     tombstone_key,
 )
-from dexto_magic.stores.rows import FORGOTTEN
 from dexto_magic.stores.table import Table
 
 _AT_ONCE = 2000
 """Rows that one transaction takes away."""
 
-_ALL = 2**31
+_FILES_AT_ONCE = 20
+"""Attachments that one takes away: they may be large."""
 
-_OCCURRENCES = 2
-"""How often the key of a row stands in the file: with the row, and in the index."""
+ALL = 2**31
+"""As many as there are."""
 
 
 def condemn(table: Table, record: SessionRecord) -> None:
@@ -45,7 +43,7 @@ def condemn(table: Table, record: SessionRecord) -> None:
     attachments go at once, as a new epoch may have the same.
     """
     table.add(tombstone_key(record.sid, record.epoch), encode(record.rows))
-    table.delete_range(*file_range(record.sid), limit=_ALL)
+    table.delete_range(*file_range(record.sid), limit=ALL)
 
 
 def condemn_forgotten(table: Table, record: SessionRecord) -> None:
@@ -66,7 +64,7 @@ def end_building(table: Table, sid: str) -> None:
 def is_pending(table: Table, *, is_alive: Callable[[str], bool]) -> bool:
     """Whether anything that was removed may still be in a file of the store."""
     keys = table.keys(*TOMBSTONES, limit=_AT_ONCE)
-    return any(not _is_of_the_living(table.get(key), is_alive) for key in keys)
+    return any(not is_of_the_living(table.get(key), is_alive) for key in keys)
 
 
 def collect(table: Table, *, is_alive: Callable[[str], bool]) -> list[str] | None:
@@ -77,55 +75,20 @@ def collect(table: Table, *, is_alive: Callable[[str], bool]) -> list[str] | Non
     """
     emptied = []
     for tombstone in table.keys(*TOMBSTONES, limit=_AT_ONCE):
-        if _is_of_the_living(table.get(tombstone), is_alive):
+        builder = table.get(tombstone)
+        if is_of_the_living(builder, is_alive):
             continue
         with table.transaction():
             if table.delete_range(*removed_range(tombstone), limit=_AT_ONCE):
                 return None
+            if isinstance(builder, dict):  # of what was removed, the attachments went at once
+                files = file_range(sid_of_tombstone(tombstone))
+                if table.delete_range(*files, limit=_FILES_AT_ONCE):
+                    return None
         emptied.append(tombstone)
     return emptied
 
 
-def purge(table: Table, emptied: Sequence[str]) -> bool:
-    """After ``collect``: empties the log, and if that worked removes the tombstones it gave.
-
-    Returns:
-        Whether nothing of what was removed is in any file of the store. A session that is still
-        being built may hold some of it.
-    """
-    if emptied:
-        if not table.purge_log():
-            return False
-        sids = {sid_of_tombstone(key) for key in emptied}
-        if _leaves_traces(table, sids):
-            table.rewrite()
-            if not table.purge_log() or _leaves_traces(table, sids):
-                return False
-        with table.transaction():
-            for key in emptied:
-                table.delete(key)
-    return not table.keys(*TOMBSTONES, limit=1)
-
-
-def _leaves_traces(table: Table, sids: Iterable[str]) -> bool:
-    """Whether copies of rows that these sessions had, or have forgotten, are still in the file.
-
-    A row's key stands before what it says, and in the index: twice, if the row is there.
-    """
-    names = "|".join(map(re.escape, sorted(sids)))
-    pattern = f"m:(?:{names}):[0-9a-f]{{8}}:[0-9a-f]{{12}}|[ps]:(?:{names})|b:(?:{names}):"
-    found = table.traces(re.compile(pattern.encode()))
-    return any(count > _expected(table, key.decode()) for key, count in found.items())
-
-
-def _expected(table: Table, key: str) -> float:
-    """How often a key stands in the file if there is no copy of what is gone."""
-    if key.startswith("b:"):
-        return _OCCURRENCES * len(table.keys(*file_range(sid_of_tombstone(key)), limit=_ALL))
-    if key.startswith("m:") and table.get(key) not in (None, FORGOTTEN):
-        return math.inf  # a copy of it tells nothing that is gone
-    return _OCCURRENCES if table.get_row(key) else 0
-
-
-def _is_of_the_living(value: Any, is_alive: Callable[[str], bool]) -> bool:
+def is_of_the_living(value: Any, is_alive: Callable[[str], bool]) -> bool:
+    """Whether a tombstone's value names an owner who is at work on what it stands for."""
     return isinstance(value, dict) and is_alive(value["owner"])

@@ -11,13 +11,10 @@ Keys are text, sorted by code point, or bytes, which sort after all text.
 
 from __future__ import annotations
 
-import mmap
 import os
-import re
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +24,7 @@ from dexto_magic.errors import StoreCorruptedError, StoreError
 from dexto_magic.stores.codec import Row, decode, decode_all
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
 from dexto_magic.stores.inspection import ReadOnlyCache
+from dexto_magic.stores.traces import RawFile
 
 Key: TypeAlias = str | bytes
 
@@ -53,6 +51,9 @@ _FIXED_AT_BIRTH = {"sqlite_auto_vacuum"}
 """Settings that SQLite cannot change once there are tables; harmless where a file has another."""
 
 _PURGE_WAIT_MS = 200
+
+_IN_MEMORY = 2**28
+"""Bytes of a database of which SQLite's copy is made in memory when it is written anew."""
 
 
 class _Disk(diskcache.Disk):  # type: ignore[misc]  # diskcache publishes no types
@@ -84,6 +85,9 @@ class Table:
             only by somebody who goes around it.
         read_only: Whether to leave the folder as it is; writing raises ``StoreReadOnlyError`` then.
 
+    Attributes:
+        file: The database's file, as it is; of a table that can be written.
+
     Raises:
         StoreError: One of its kinds, naming the folder.
     """
@@ -96,8 +100,12 @@ class Table:
                 self._cache: Any = ReadOnlyCache(folder)
                 return
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # SQLite gives its side files the mode of the database.
-            os.close(os.open(folder / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with suppress(FileExistsError):
+                # SQLite gives its side files the mode of the database. Only a new one is opened
+                # here: see RawFile for what closing another would do.
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(folder / DATABASE, flags, 0o600))
+            self.file = RawFile.shared(folder / DATABASE)
             self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
             try:
                 self._inode = (folder / DATABASE).stat().st_ino
@@ -260,6 +268,16 @@ class Table:
             ).fetchall()
             return [key for (key,) in rows]
 
+    def keys_with(self, first: bytes, end: bytes, *, at: int, part: bytes) -> list[bytes]:
+        """The keys from ``first`` up to ``end`` that have a part at a place; it reads all of them."""
+        with self.translated():
+            rows = self._cache._sql(
+                "SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1"
+                " AND substr(key, ?, ?) = ?",
+                (first, end, at + 1, len(part), part),
+            ).fetchall()
+            return [key for (key,) in rows]
+
     def purge_log(self) -> bool:
         """Empties the write-ahead log, so that deleted text is in no file any more.
 
@@ -276,23 +294,35 @@ class Table:
                 sql(f"PRAGMA busy_timeout = {patience}")
             return not busy
 
-    def traces(self, pattern: re.Pattern[bytes]) -> Counter[bytes]:
-        """How often what matches a pattern stands in the database's file, the log being empty."""
-        with self.translated():
-            path = self._folder / DATABASE
-            if not path.stat().st_size:
-                return Counter()
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
-                return Counter(match[0] for match in pattern.finditer(m))
-
     def rewrite(self) -> None:
         """Writes the whole database anew, outside a transaction.
 
-        SQLite overwrites what it deletes, but not the copies that it leaves in the unused part of a
-        page from which rows were moved (measured: 1 of 3,000 deleted rows could still be read).
+        It is slow, and takes along nothing that is not in the database: see ``traces``.
         """
         with self.translated():
+            is_large = self.file.size() > _IN_MEMORY
+            store = "FILE" if is_large and self._has_temporary_folder() else "MEMORY"
+            self._cache._sql(f"PRAGMA temp_store = {store}")
             self._cache._sql("VACUUM")
+
+    def _has_temporary_folder(self) -> bool:
+        """Has SQLite make its temporary files beside the database; whether it does so.
+
+        It copies a database to write it anew, by default to where the system has such files: what
+        people wrote does not belong there, and there may be no room. Where else is a setting of the
+        whole process, and not safe to be changed while a thread uses it: so it is set once, unless
+        somebody else has, and stays. The files have no names, and none is left by a kill.
+        """
+        sql = self._cache._sql
+        folder = str(self._folder)
+        with suppress(sqlite3.Error, UnicodeEncodeError):  # such as a build without the setting
+            ((found,),) = sql("PRAGMA temp_store_directory").fetchall() or [("",)]
+            if not found:
+                quoted = folder.replace("'", "''")
+                sql(f"PRAGMA temp_store_directory = '{quoted}'")
+                ((found,),) = sql("PRAGMA temp_store_directory").fetchall()
+            return bool(found == folder)
+        return False
 
     def close(self) -> None:
         """Closes the connection of the calling thread."""

@@ -218,14 +218,17 @@ class TurnRun:
         store = self._host.store
         deadline = time.monotonic() + self.prompt.wait
         waiting = False
+        before: Message | None = None
         while True:
             prompt = self.prompt
+            found_now = prompt.again and before is None
             try:
-                message, before = await self._step(self._message)
+                if found_now:
+                    before = await self._step(self._asked_before)
                 claim = partial(
                     store.claim,
                     prompt.session_id,
-                    message,
+                    self._message(before),
                     owner,
                     revises=before.turn if before else None,
                     asked=before.id if before else None,
@@ -246,10 +249,20 @@ class TurnRun:
                             f"{prompt.session_id!r} since {error.since:%H:%M:%S} UTC"
                         )
                     )
+            except SessionError:
+                if before is None or found_now:
+                    raise
+                before = None  # it was replaced or undone while this waited: what is there now?
+                continue
             await self._step(lambda: asyncio.sleep(_RETRY_SECONDS))
 
-    async def _message(self) -> tuple[Message, Message | None]:
-        """The message, and the one of before that it takes the place of, if there is one."""
+    async def _asked_before(self) -> Message:
+        """The message that this one is to take the place of."""
+        transcript = await self._host.store.transcript(self.prompt.session_id)
+        return asked_again(transcript, self.prompt.turn)
+
+    def _message(self, before: Message | None) -> Message:
+        """The message, with what it takes over from the one of which it takes the place."""
         prompt = self.prompt
         message = Message(
             role="user",
@@ -258,15 +271,13 @@ class TurnRun:
             created_at=datetime.now(UTC),
             origin=prompt.origin,
         )
-        if not prompt.again:
-            return message, None
-        transcript = await self._host.store.transcript(prompt.session_id)
-        before = asked_again(transcript, prompt.turn)
+        if before is None:
+            return message
         return replace(
             message,
             content=before.content if prompt.text is None else prompt.text,
             attachments=before.attachments,
-        ), before
+        )
 
     async def _answer(self, claim: Claim, answerer: Answerer) -> Reply:
         options = {**answerer.options, **self.prompt.options}

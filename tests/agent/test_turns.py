@@ -16,6 +16,8 @@ from dexto_magic import (
     SettingsError,
     Usage,
 )
+from dexto_magic.stores.disk import DiskStore
+from dexto_magic.turns import running
 from tests.support.agents import history
 from tests.support.openai_answers import WAIT, cut, held, silent, status, text
 from tests.support.waiting import until
@@ -269,6 +271,49 @@ async def test_a_retry_waits_for_the_turn_that_runs_and_is_of_that(agent, server
     waiting = asyncio.create_task(agent.retry("eda", wait=60))
     server.release()
     assert (await asking).content == "2"
+    assert ((await waiting).content, (await waiting).turn) == ("better", 2)
+    assert sent(server) == ["one", "1", "two"]
+
+
+def counted(monkeypatch, name):
+    """Notes when a method of the store is called."""
+    calls, method = [], getattr(DiskStore, name)
+
+    async def noted(store, *arguments, **options):
+        calls.append(name)
+        return await method(store, *arguments, **options)
+
+    monkeypatch.setattr(DiskStore, name, noted)
+    return calls
+
+
+async def test_a_retry_that_waits_looks_once_for_what_was_asked(agent, server, monkeypatch):
+    monkeypatch.setattr(running, "_RETRY_SECONDS", 0.01)
+    await say(agent, server, "one 1")
+    server.script(held(text("2")), text("better"))
+    asking = asyncio.create_task(agent.generate("two", "eda"))
+    await asyncio.to_thread(server.wait_for_request, 2)
+    reads, claims = counted(monkeypatch, "transcript"), counted(monkeypatch, "claim")
+    waiting = asyncio.create_task(agent.retry("eda", wait=60))
+    await until(lambda: len(claims) >= 5)
+    server.release()
+    await asking
+    assert (await waiting).content == "better"
+    assert len(reads) == 1
+
+
+async def test_a_retry_that_waits_looks_again_if_what_was_asked_is_gone(agent, server, monkeypatch):
+    monkeypatch.setattr(running, "_RETRY_SECONDS", 0.01)
+    await say(agent, server, "one 1", "two 2")
+    server.script(held(status(401, "Bad key")), text("better"))
+    asking = asyncio.create_task(agent.retry("eda", "other"))
+    await asyncio.to_thread(server.wait_for_request, 3)
+    claims = counted(monkeypatch, "claim")
+    waiting = asyncio.create_task(agent.retry("eda", wait=60))
+    await until(lambda: claims)
+    server.release()
+    with pytest.raises(ModelAuthenticationError):
+        await asking
     assert ((await waiting).content, (await waiting).turn) == ("better", 2)
     assert sent(server) == ["one", "1", "two"]
 

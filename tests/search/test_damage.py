@@ -168,7 +168,7 @@ async def test_an_index_of_another_store_is_made_anew(home, tmp_path, anyio_back
     "statement",
     [
         "PRAGMA user_version = 0",
-        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 3",
         "DROP TABLE texts",
         "DROP TABLE words",
         "CREATE TABLE more (x)",

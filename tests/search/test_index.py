@@ -7,6 +7,7 @@ import pytest
 
 from dexto_magic.conversation.messages import Attachment, ToolCall
 from dexto_magic.errors import SessionNotFoundError, SettingsError, StoreCorruptedError
+from dexto_magic.stores.memory import MemoryStore
 from tests.support.messages import assistant, failed, from_cell, stopped, user
 from tests.support.searching import NOON, Counting, Place
 
@@ -446,3 +447,21 @@ class TestFaultsOfTheStore:
         await place.index.close()
 
         assert await place.find("ridge") == ["ridge"]
+
+
+async def test_what_is_back_in_view_is_read_without_the_rest_of_its_session(anyio_backend):
+    store = Counting(MemoryStore())
+    async with Place(store) as place:
+        await place.import_turns("a", *(f"turn {n}" for n in range(2000)))
+        await place.find("turn")
+        for move in (store.undo, store.redo, store.undo, store.redo):
+            store.messages = 0
+            await move("a")
+            await place.find("turn")
+            assert store.messages < 100
+        await place.say("a", "anew", revises=1900)
+        await place.find("turn")
+        store.messages = 0
+        await store.undo("a")
+        assert len(await place.find('"turn 1899"')) == 1
+        assert store.messages < 1000

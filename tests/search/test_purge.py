@@ -285,3 +285,42 @@ async def test_a_store_that_cannot_be_read_is_no_reason_to_fail(disk):
     await disk.store.close()
 
     assert not await disk.index.purge()
+
+
+# -- what is owed ----------------------------------------------------------------------------------
+
+
+async def test_no_purge_is_owed_for_what_only_went_out_of_view(disk, monkeypatch):
+    merges = []
+    monkeypatch.setattr(Catalogue, "merge", merges.append)
+    await disk.say("a", "one")
+    await disk.say("a", "two")
+    for step in (
+        disk.store.undo("a"),
+        disk.say("a", "instead"),
+        disk.say("a", "anew", revises=1),
+        disk.store.undo("a"),
+        disk.store.redo("a"),
+        disk.say("a", "more"),
+    ):
+        await step
+        await disk.find("one")
+    assert merges == []
+    await disk.store.forget("a", 2)
+    await disk.find("one")
+    assert len(merges) == 1
+
+
+@pytest.mark.parametrize("looked", [True, False])
+async def test_a_forgotten_turn_whose_number_was_taken_again(disk, home, secret, looked):
+    word, kept = secret(), secret()
+    await disk.say("a", kept)
+    await disk.say("a", word)
+    await disk.find(kept)
+    await disk.store.undo("a")
+    if looked:
+        await disk.find(kept)
+    await disk.store.forget("a", 2)
+    await disk.say("a", kept)
+    assert len(await disk.find(kept)) == 2
+    assert not is_left(home, word)

@@ -42,39 +42,28 @@ def in_view(line):
 @given(STEPS, STEPS, st.randoms(use_true_random=False))
 def test_a_shift_tells_what_an_index_has_to_do(first, then, picks):
     old, made_before = moved(Line(), first, picks)
-    new, made_after = moved(old, then, picks)
+    new, _ = moved(old, then, picks)
 
     found = shift(old, new)
 
     before, after = in_view(old), in_view(new)
     assert found.turns == {turn for turn, _ in before ^ after}
-    if found.returned is False:
-        # Whatever came into view was said since, so that the rows since then hold it.
-        assert not (after - before) & made_before
-    if not found.lost:
-        # Whatever went out of view can still be brought back: it was not forgotten.
-        assert before <= made_after
+    # Whatever else came into view was said since, so that the rows since then hold it.
+    assert not (after - before - found.returned) & made_before
+    assert found.returned <= after - before
 
 
-def test_turns_more_are_neither_back_nor_lost():
+def test_turns_more_are_not_back():
     old = Line().appended().appended()
 
     found = shift(old, old.appended().appended())
 
-    assert (found.turns, found.returned, found.lost) == (frozenset({3, 4}), False, False)
+    assert (found.turns, found.returned) == (frozenset({3, 4}), frozenset())
 
 
-def test_what_was_undone_is_within_reach_until_something_else_is_asked():
+def test_what_was_undone_is_back_when_it_is_redone():
     old = Line().appended().appended()
     undone, _ = old.undo()
+    redone, _ = undone.redo()
 
-    assert not shift(old, undone).lost
-    assert shift(old, undone.appended()).lost
-
-
-def test_a_forgotten_turn_is_lost_even_if_its_number_was_given_again():
-    old = Line().appended().appended()
-    again = old.without(2).undo()[0].appended().appended()
-
-    assert 2 in again
-    assert shift(old, again).lost
+    assert shift(undone, redone).returned == {(2, 1)}

@@ -5,17 +5,20 @@ import os
 import shutil
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 
+from dexto_magic.conversation.session import Transcript
 from dexto_magic.errors import SessionError, SessionExistsError, SessionNotFoundError, StoreError
-from dexto_magic.stores import construction
+from dexto_magic.stores import building, construction
 from dexto_magic.stores.building import AT_ONCE
+from dexto_magic.stores.codec import Row
 from dexto_magic.stores.disk import DiskStore
 from dexto_magic.stores.waiting import outcome
-from tests.support.conversations import conversation
+from tests.support.conversations import conversation, session
 from tests.support.disks import collected, files_with, raw
-from tests.support.messages import attachment
+from tests.support.messages import assistant, attachment, with_file
 from tests.support.processes import heard, in_child, kill, python
 from tests.support.stores import prompts, say, texts
 from tests.support.waiting import until
@@ -278,12 +281,61 @@ def amid(monkeypatch, long):
     return arrange
 
 
-LAST = 2 * TURNS // AT_ONCE
-"""The step after which a fork only has to be made visible."""
+LAST = 2 * TURNS // AT_ONCE + 1
+"""The step, that of the attachments, after which a fork only has to be made visible."""
+
+
+CONTENTS = [LARGE + b"%d" % n for n in range(10)]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("at", [1, LAST])
+@pytest.mark.parametrize("verb", WORKS)
+async def test_attachments_are_written_a_few_at_a_time(disk, monkeypatch, verb):
+    monkeypatch.setattr(building, "FILES_AT_ONCE", 3 * len(LARGE))
+    message, files = with_file("look", *CONTENTS, turn=1)
+    said = Transcript(session=session("eda"), messages=(message, assistant("Hi.", turn=1)))
+    await disk.restore(replace(said, files=files))
+    engine, written = await disk._running(), []
+    write, table = engine.write, engine._table
+    set_row = table.set
+
+    def noted(key, row):
+        written[-1] += key[:2] == "b:"
+        set_row(key, row)
+
+    monkeypatch.setattr(table, "set", noted)
+    monkeypatch.setattr(
+        engine, "write", lambda step: write(lambda ledger: (written.append(0), step(ledger))[1])
+    )
+    if verb == "fork":
+        await disk.fork("eda", "made")
+    else:
+        made = replace(said, session=session("made"), files=files)
+        await disk.restore(made)
+    assert (sum(written), max(written), written[-1]) == (10, 2, 0)
+    for digest, content in files.items():
+        assert await disk.file("made", digest) == content
+
+
+@pytest.mark.anyio
+async def test_attachments_of_what_was_not_finished_are_collected(disk):
+    message, files = with_file("look", *(b"%d" % n for n in range(50)), turn=1)
+    said = Transcript(session=session("eda"), messages=(message,), files=files)
+    engine = await disk._running()
+
+    def begin(ledger):
+        building.begin(ledger.entries, "0123456789abcdef", "own_000000000000")
+        rows = {digest: Row.of_bytes(content) for digest, content in said.files.items()}
+        building.write_files(ledger.entries, "0123456789abcdef", rows)
+
+    await disk._write(begin)
+    assert rows_of(disk, "b") == 50
+    assert await outcome(engine.purge())
+    assert (rows_of(disk, "b"), rows_of(disk, "x")) == (0, 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("at", [1, LAST - 1, LAST])
 async def test_a_fork_of_a_session_that_is_reset_meanwhile_is_one_of_the_empty_session(
     long, amid, at
 ):

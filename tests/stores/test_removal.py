@@ -11,6 +11,8 @@ import pytest
 from dexto_magic.conversation.places import KNOWN_MARKS
 from dexto_magic.stores import revision
 from dexto_magic.stores.disk import DiskStore
+from dexto_magic.stores.keys import change_key, sid_of
+from dexto_magic.stores.table import Table
 from tests.support.disks import collected, database, files_with, gate_of_another, raw
 from tests.support.messages import assistant, failed, summary, title, user, with_file
 from tests.support.processes import heard, kill, python
@@ -376,3 +378,60 @@ async def test_no_copy_of_a_forgotten_turn_is_left_where_rows_were_moved_from(di
     for number in range(1, (await disk.get(name)).turn_count + 1):
         assert not (await disk.forget(name, number)).purge_pending
     assert secrets_in(tmp_path, name) == []
+
+
+# -- what only looks like a trace -------------------------------------------------------------------
+
+
+def number_next_change(disk, number):
+    """Has the store's next change be of a number."""
+    change = "SELECT key FROM Cache WHERE key >= x'43' AND key < x'44' ORDER BY key DESC LIMIT 1"
+    ((key,),) = raw(disk, change)
+    raw(disk, "UPDATE Cache SET key = ? WHERE key = ?", change_key(number - 1, sid_of(key)), key)
+
+
+def counted_rewrites(monkeypatch):
+    """Notes how often a database is written anew."""
+    rewrites, rewrite = [], Table.rewrite
+
+    def noted(table):
+        rewrites.append(table)
+        rewrite(table)
+
+    monkeypatch.setattr(Table, "rewrite", noted)
+    return rewrites
+
+
+@pytest.mark.parametrize("end", [b"s:", b"p:"])
+async def test_the_number_of_a_change_is_not_taken_for_a_trace(disk, monkeypatch, end):
+    """A removal's change is the last of its session: what looks like a trace stays for ever."""
+    owner = await disk.join("a test")
+    await say(disk, owner, (await disk.create("other")).id, "hello")
+    await disk.create("eda", system=SECRET)
+    number_next_change(disk, int.from_bytes(b"\x01" + end))
+    rewrites = counted_rewrites(monkeypatch)
+    sid = (await disk.changes(0, limit=9))[-1].sid
+    assert (await disk.delete("eda")).purge_pending is False
+    assert "cache.db" in files_with(disk, end.decode() + sid)
+    assert files_with(disk, SECRET) == []
+    for _ in range(3):
+        await say(disk, owner, "other", "and again")
+    assert rewrites == []
+    assert raw(disk, "SELECT key FROM Cache WHERE key LIKE 'x:%'") == []
+
+
+async def test_what_is_told_of_a_key_costs_one_rewrite_and_no_more(disk, monkeypatch):
+    owner = await disk.join("a test")
+    await disk.create("eda", system=SECRET)
+    sid = (await disk.changes(0, limit=9))[-1].sid
+    await say(disk, owner, (await disk.create("other")).id, f"the key of a record: s:{sid}")
+    rewrites = counted_rewrites(monkeypatch)
+    assert (await disk.delete("eda")).purge_pending is False
+    assert files_with(disk, SECRET) == []
+    await say(disk, owner, "other", "and again")
+    assert len(rewrites) == 1
+    await disk.close()
+    index = disk.side_folder / "search.db"
+    index.write_text("of what is there")
+    await disk.open()
+    assert index.exists()
