@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from dexto_magic import AsyncDextoAgent, DextoError
+from dexto_magic import AsyncDextoAgent, DextoError, MemoryStore
 from dexto_magic.agent import beside
 from tests.support.waiting import until
 
@@ -128,7 +128,7 @@ async def test_an_import_that_is_cancelled_while_a_session_is_written_ends_with_
     async with AsyncDextoAgent("practice", store=tmp_path / "store") as agent:
         await filled(agent)
         await agent.export_sessions(path)
-    async with AsyncDextoAgent("practice", store=tmp_path / "other") as agent:
+    async with AsyncDextoAgent("practice", store=MemoryStore()) as agent:
         monkeypatch.setattr(AsyncDextoAgent, "restore_session", restore)
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(agent.import_sessions(path))
