@@ -301,6 +301,16 @@ def test_an_old_session_with_new_turns_only_loses_nothing(agent, store, clock):
     assert loss(agent, "eda", since=BEGIN + timedelta(hours=3)) is not None
 
 
+def test_what_was_undone_and_what_a_fork_took_over_would_be_lost_too(agent, store, clock):
+    say(store, "eda", 2)
+    agent.undo("eda")
+    assert loss(agent, "eda", since=BEGIN + timedelta(hours=1)).startswith("'eda' holds 1 turn, ")
+    agent.redo("eda")
+    clock.time = BEGIN + timedelta(hours=2)
+    agent.fork_session("eda", "other")
+    assert loss(agent, "other", since=BEGIN + timedelta(hours=1)).startswith("'other' holds 1 turn")
+
+
 def test_a_version_that_is_not_in_view_is_lost_with_its_turn(agent, store, clock):
     say(store, "eda", 2)
     clock.time = BEGIN + timedelta(hours=2)
@@ -365,7 +375,10 @@ def test_what_is_no_turns_number_is_refused_in_words_for_people(text):
     parser.add_argument("--at", type=counted)
     with pytest.raises(argparse.ArgumentError) as no:
         parser.parse_args([f"--at={text}"])
-    assert str(no.value) == f"argument --at: {text!r} is no turn's number: they count from 1"
+    assert (
+        str(no.value)
+        == f"argument --at: {text!r} is no number of a turn or page: they count from 1"
+    )
     assert counted("12") == 12
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from datetime import UTC, datetime
 from typing import get_args
 
 from dexto_magic.conversation.messages import Origin
@@ -115,6 +116,21 @@ def text_or_none(option: str, text: object) -> str | None:
             f"{option} must be a string or None, not {type(text).__name__}.", option=option
         )
     return text
+
+
+def time_or_none(option: str, time: object) -> datetime | None:
+    """The time that was given as ``option``, or ``None``; in UTC unless it says otherwise.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    if time is None:
+        return None
+    if not isinstance(time, datetime):
+        raise SettingsError(
+            f"{option} must be a datetime or None, not {type(time).__name__}.", option=option
+        )
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def natural_limit(limit: object) -> int:

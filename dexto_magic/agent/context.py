@@ -103,19 +103,23 @@ class ContextMethods:
             lines=lines,
         )
 
-    async def context(self, session_id: str) -> ContextReport:
+    async def context(self, session_id: str, *, model: str | None = None) -> ContextReport:
         """How full the model's context window is with the session, and what would be sent of it.
 
         Needs no key.
 
+        Args:
+            session_id: The session's name.
+            model: A model in place of the session's, as a turn may have one.
+
         Raises:
             SessionNotFoundError: There is no such session.
-            SettingsError: The session's model cannot be used.
+            SettingsError: The model cannot be used.
             StoreError: The store cannot be read.
         """
         transcript = await self._everything(session_id)
         session = transcript.session
-        config = self._models.config_of(session)
+        config = self._models.config_of(session, model)
         system = session.system or self._host.system
         turn = _next_turn(transcript)
         material = material_of(transcript, turn=turn, prompt="", system=system)
@@ -138,7 +142,11 @@ class ContextMethods:
         )
 
     async def compact(
-        self, session_id: str, *, tell: Callable[[str], None] | None = None
+        self,
+        session_id: str,
+        *,
+        model: str | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> ContextReport:
         """Has the model summarise all turns but the newest two, and says what is sent from now on.
 
@@ -147,6 +155,7 @@ class ContextMethods:
 
         Args:
             session_id: The session's name.
+            model: A model in place of the session's, as a turn may have one.
             tell: Takes a line on each step that is going on, if anybody wants to know.
 
         Returns:
@@ -157,10 +166,12 @@ class ContextMethods:
             SessionBusyError: A turn of it is running.
             SessionError: It was reset, or this was cancelled, meanwhile.
             ModelError: The model did not answer as it should; what it wrote before that is kept.
+            SettingsError: The model cannot be used.
             StoreError: The store cannot take it.
         """
         session = await self._membership.session(session_id)
-        answerer = self._models.answering(session)
+        await self._host.unsaved.settle(session.id)
+        answerer = self._models.answering(session, model)
         store, owner = self._membership.store(), await self._membership.owner()
         done: list[str] = []
 
@@ -186,16 +197,21 @@ class ContextMethods:
             await watched(store, hold, fitting.compact())
         finally:
             await seen_through(store.release(hold))
-        report = await self.context(fitting.session.id)
+        report = await self.context(fitting.session.id, model=model)
         return replace(report, lines=(*(done or [_NOTHING_TO_SUMMARISE]), *report.lines))
 
-    async def generate_title(self, session_id: str) -> Session:
+    async def generate_title(self, session_id: str, *, model: str | None = None) -> Session:
         """Has the model write the session's title, from how the conversation begins.
+
+        Args:
+            session_id: The session's name.
+            model: A model in place of the session's, as a turn may have one.
 
         Raises:
             SessionNotFoundError: There is no such session.
             SessionError: It has no turns, or lost them meanwhile.
             ModelError: The model did not answer as it should.
+            SettingsError: The model cannot be used.
             StoreError: The store cannot take it.
         """
         transcript = await self._everything(session_id)
@@ -206,7 +222,7 @@ class ContextMethods:
                 f"Session {session.id!r} has no turns yet that a title could be of.",
                 session_id=session.id,
             )
-        answerer = self._models.answering(session)
+        answerer = self._models.answering(session, model)
         aside = title_of(material.turns[-1], line, datetime.now(UTC))
         request = title_request(material.turns)
         title = await written(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dexto_magic.agent.arguments import natural_limit, text_or_none
+from dexto_magic.agent.arguments import natural_limit, text_or_none, time_or_none
 from dexto_magic.agent.membership import Membership
 from dexto_magic.conversation.finding import SearchPage
 from dexto_magic.conversation.messages import Role
+from dexto_magic.errors import SettingsError
 from dexto_magic.search.index import SearchIndex
 
 
@@ -50,13 +51,16 @@ class SearchMethods:
         """
         self._membership.store()
         session = None if session_id is None else (await self._membership.session(session_id)).id
-        text_or_none("query", query)
+        if not isinstance(query, str):
+            raise SettingsError(
+                f"query must be a string, not {type(query).__name__}.", option="query"
+            )
         return await self._index.search(
             query,
             session=session,
             role=role,
-            since=since,
-            until=until,
+            since=time_or_none("since", since),
+            until=time_or_none("until", until),
             limit=natural_limit(limit),
             cursor=text_or_none("cursor", cursor),
         )

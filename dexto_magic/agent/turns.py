@@ -12,7 +12,7 @@ from dexto_magic.agent.arguments import turn_number, turn_options, worth_sending
 from dexto_magic.agent.membership import Membership
 from dexto_magic.agent.ridding import Ridding
 from dexto_magic.conversation.messages import Reply
-from dexto_magic.conversation.session import Removal, TurnChange, valid_session_id
+from dexto_magic.conversation.session import Removal, Session, TurnChange, valid_session_id
 from dexto_magic.errors import SessionError
 from dexto_magic.turns.prompts import Prompt, TurnOptions
 from dexto_magic.turns.reply_stream import ReplyStream
@@ -149,7 +149,7 @@ class TurnMethods:
             SessionError: There is nothing to undo.
             StoreError: The store cannot take it.
         """
-        session = await self._membership.session(session_id)
+        session = await self._settled(session_id)
         return await self._membership.store().undo(session.id)
 
     async def redo(self, session_id: str) -> TurnChange:
@@ -161,7 +161,7 @@ class TurnMethods:
             SessionError: There is nothing to redo.
             StoreError: The store cannot take it.
         """
-        session = await self._membership.session(session_id)
+        session = await self._settled(session_id)
         return await self._membership.store().redo(session.id)
 
     async def forget_turn(self, session_id: str, turn: int) -> Removal:
@@ -176,7 +176,7 @@ class TurnMethods:
             StoreError: The store cannot take it.
         """
         number = turn_number(turn)
-        session = await self._membership.session(session_id)
+        session = await self._settled(session_id)
         try:
             removal = await self._membership.store().forget(session.id, number)
         except SessionError:
@@ -185,6 +185,12 @@ class TurnMethods:
             await self._ridding.of_what_is_gone()
             raise
         return await self._ridding.after(removal)
+
+    async def _settled(self, session_id: str) -> Session:
+        """The session of a name, its last reply saved if the store could not take it before."""
+        session = await self._membership.session(session_id)
+        await self._host.unsaved.settle(session.id)
+        return session
 
     async def cancel(self, session_id: str) -> bool:
         """Ends the turn of the session that is running, here or in any other process.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from typing import TypedDict
 from dexto_magic import commands
 from dexto_magic.agent.blocking_stream import BlockingReplyStream
 from dexto_magic.agent.sync_agent import DextoAgent
+from dexto_magic.conversation.session import Removal, TurnChange
+from dexto_magic.conversation.transfer import Exported, Imported
 from dexto_magic.errors import DextoError
 from dexto_magic.llm.protocol import Notice, TextDelta
 from dexto_magic.rendering.plain import mark, printable, reply_line
@@ -23,9 +26,44 @@ class _Looks(TypedDict):
     color: bool
 
 
+_TYPED_IN_A_CELL = re.compile(r"`%dexto (?!key\b|use\b|model practice)(?P<verb>[a-z]+)")
+
+_OF_A_SESSION = frozenset(
+    [
+        "compact",
+        "context",
+        "fork",
+        "forget",
+        "history",
+        "model",
+        "redo",
+        "reset",
+        "set",
+        "system",
+        "title",
+        "undo",
+    ]
+)
+"""Verbs that take a session's name here, and in a cell are of the current one."""
+
+_OUR_WORDS = (Exported, Imported, Removal, TurnChange)
+"""Results of which the text is ours, but for names."""
+
+
+def for_shell(text: str) -> str:
+    """Words of ours with the commands of the shell in place of a cell's."""
+
+    def here(typed: re.Match[str]) -> str:
+        name = " NAME" if typed["verb"] in _OF_A_SESSION else ""
+        return f"`dexto-magic {typed['verb']}{name}"
+
+    return _TYPED_IN_A_CELL.sub(here, text)
+
+
 def show(value: object) -> int:
     """Prints what a verb returned; the exit code."""
-    print(as_text(value, **terminal()), end="", flush=True)
+    text = as_text(value, **terminal())
+    print(for_shell(text) if isinstance(value, _OUR_WORDS) else text, end="", flush=True)
     return 0
 
 
@@ -60,7 +98,7 @@ def follow(stream: BlockingReplyStream) -> int:
 def note(line: str | None) -> None:
     """Says something to whoever waits, apart from what is asked for."""
     if line:
-        print(f"dexto-magic: {printable(line)}", file=sys.stderr, flush=True)
+        print(f"dexto-magic: {for_shell(printable(line))}", file=sys.stderr, flush=True)
 
 
 def piped() -> str:

@@ -12,9 +12,9 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from dexto_magic.cli.console import note
 from dexto_magic.cli.verbs import VERBS
 from dexto_magic.errors import DextoError
-from dexto_magic.rendering.plain import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = parsed.run
         return run(parsed)
     except DextoError as error:
-        print(f"dexto-magic: {printable(str(error))}", file=sys.stderr)
+        note(str(error))
         return 1
     except KeyboardInterrupt:
         return 130

@@ -30,6 +30,7 @@ from dexto_magic.commands.arguments import (
     WORDS,
     YES,
     Argument,
+    counted,
     flag,
     number,
     option,
@@ -40,6 +41,7 @@ from dexto_magic.commands.progress import shown_progress
 from dexto_magic.errors import ModelRequestError, SettingsError
 from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.rendering.finding import search_text
+from dexto_magic.rendering.results import Renamed
 from dexto_magic.settings import folder
 
 
@@ -132,10 +134,11 @@ def _ask(parsed: argparse.Namespace) -> int:
 
 
 def _retry(parsed: argparse.Namespace) -> int:
-    """Ask the last turn of a session again, or something else in its place."""
+    """Ask a turn of a session again, the last one, or something else in its place."""
     with _asking_agent(parsed) as agent:
         text = " ".join(parsed.words) or None
-        return follow(agent.stream_retry(parsed.name, text, wait=parsed.wait))
+        stream = agent.stream_retry(parsed.name, text, turn=parsed.at, wait=parsed.wait)
+        return follow(stream)
 
 
 def _undo(parsed: argparse.Namespace) -> int:
@@ -167,7 +170,8 @@ def _fork(parsed: argparse.Namespace) -> int:
 def _rename(parsed: argparse.Namespace) -> int:
     """Give a session another name."""
     with _agent(parsed) as agent:
-        return show(commands.renamed(agent, parsed.old, parsed.new))
+        session = agent.rename_session(parsed.old, parsed.new)
+        return show(Renamed(parsed.old, session, made=parsed.old != parsed.new))
 
 
 def _title(parsed: argparse.Namespace) -> int:
@@ -283,6 +287,7 @@ _WAIT = option(
 
 _ANY_WORDS = Argument(("words",), {"metavar": "TEXT", "nargs": "*", "help": "what to ask instead"})
 
+_AGAIN = option("--at", metavar="TURN", text="the turn to ask again", kind=counted)
 _ASKED_WORDS = Argument(
     ("words",), {"metavar": "TEXT", "nargs": "+", "help": "the message; - to read it from a pipe"}
 )
@@ -326,7 +331,7 @@ VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], .
         ),
     ),
     (_ask, (_SESSION, _ASKED_WORDS, _MODEL, _WAIT, _STORE)),
-    (_retry, (_SESSION, _ANY_WORDS, _MODEL, _WAIT, _STORE)),
+    (_retry, (_SESSION, _ANY_WORDS, _AGAIN, _MODEL, _WAIT, _STORE)),
     (_undo, (_SESSION, _STORE)),
     (_redo, (_SESSION, _STORE)),
     (_forget, (_SESSION, TURN, YES, _STORE)),

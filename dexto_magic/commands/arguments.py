@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from dexto_magic.errors import SettingsError
+from dexto_magic.formats.files import FORMATS
 
 NAME = "NAME"
 """How a session's name stands in a line of usage."""
@@ -49,13 +50,15 @@ def natural(text: str) -> int:
 
 
 def counted(text: str) -> int:
-    """The number of a turn that was typed; an argparse ``type``.
+    """The number of a turn or page that was typed; an argparse ``type``.
 
     Raises:
-        ArgumentTypeError: No turn has such a number.
+        ArgumentTypeError: None has such a number.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no turn's number: they count from 1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of a turn or page: they count from 1"
+        )
     return int(text)
 
 
@@ -99,7 +102,7 @@ WORDS = Argument(
 IN_SESSION = option("--session", metavar=NAME, text="only in this session")
 ROLE = Argument(("--role",), {"choices": ROLES, "help": "only what this role said"})
 SINCE = option("--since", metavar="WHEN", text="30d, 12h, 2w or 2026-11-01, and later")
-UNTIL = option("--until", metavar="WHEN", text="before that")
+UNTIL = option("--until", metavar="WHEN", text="before that; of a date, before its end")
 PAGE = option("--page", metavar="N", text="which page of the hits", kind=counted, default=1)
 EVERY_SESSION = flag("--all", "of all sessions")
 GENERATE = flag("--generate", "let the model write it")
@@ -112,7 +115,9 @@ SETTING = Argument(
     },
 )
 FORCE = flag("--force", "replace a file that is there")
-FORMAT = option("--format", metavar="FORMAT", text="the format, if the file's name does not say it")
+FORMAT = option(
+    "--format", metavar="FORMAT", text=f"one of {', '.join(FORMATS)}, if the file does not say it"
+)
 OPTIONAL_FILE = Argument(
     ("file",),
     {"metavar": "FILE", "nargs": "?", "help": "a name that ends in .md, .jsonl, .json or .ipynb"},
@@ -137,8 +142,14 @@ def split_query(text: str) -> tuple[str, list[str]]:
 
 
 def query_of(words: Sequence[str]) -> str:
-    """What is searched for, from words that a shell has split: those with spaces are phrases."""
-    return " ".join(f'"{word}"' if " " in word.strip() else word for word in words)
+    """What is searched for, from words that a shell has split.
+
+    A word with spaces in it was in quotation marks, which the shell took away: it is a phrase,
+    unless there are marks of its own in it.
+    """
+    return " ".join(
+        f'"{word}"' if " " in word.strip() and '"' not in word else word for word in words
+    )
 
 
 def refuse_negative(asked: int) -> None:

@@ -95,7 +95,7 @@ def forked(agent: DextoAgent, session_id: str, new_id: str, *, turn: int | None)
 
     Raises:
         SessionNotFoundError: There is no such session.
-        SessionExistsError: The name is that of another session.
+        SessionExistsError: The name is that of another session, or of a fork at another turn.
         SessionError: The turn is not in view.
         StoreError: The store cannot take it.
     """
@@ -107,11 +107,15 @@ def forked(agent: DextoAgent, session_id: str, new_id: str, *, turn: int | None)
         # Where the line is run again, the fork itself may be what a line without a name goes by.
         if there is None or origin is None or source.id not in (origin, there.id):
             raise
+        if turn not in (None, there.forked_at):
+            raise
         return Forked(there, made=False)
 
 
 def renamed(agent: DextoAgent, old: str, new: str) -> Renamed:
-    """A session under its new name; that it has it already is said.
+    """A session under its new name; where only that is there, it seems to have been done before.
+
+    A cell that is run again must not fail for that. What the old name was, nobody remembers.
 
     Raises:
         SessionNotFoundError: There is no such session.
@@ -144,10 +148,8 @@ def loss(
         SessionNotFoundError: There is no such session.
         StoreError: The store cannot be read.
     """
-    session = known(agent, session_id)
-    if session.created_at >= since or (turn is None and not session.message_count):
-        return None
     whole = agent.get_transcript(session_id, everything=True)
+    session = whole.session
     kept = [m for m in (*whole.messages, *whole.others) if turn in (None, m.turn)]
     first = min((message.created_at for message in kept), default=since)
     if first >= since:
@@ -155,7 +157,7 @@ def loss(
     if turn is not None:
         return f"turn {turn} of {session.id!r} is of {plain.moment(first)}"
     return (
-        f"{session.id!r} holds {plain.count(session.turn_count, 'turn')}, the first of "
+        f"{session.id!r} holds {plain.count(len({m.turn for m in kept}), 'turn')}, the first of "
         f"{plain.moment(first)}, the last of {plain.moment(session.updated_at)}"
     )
 

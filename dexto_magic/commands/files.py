@@ -7,6 +7,7 @@ import re
 
 from dexto_magic.agent.sync_agent import DextoAgent
 from dexto_magic.conversation.transfer import Exported, Imported, Progress, unseen
+from dexto_magic.formats.files import suffix_of
 
 
 def exported(
@@ -34,9 +35,11 @@ def exported(
         FormatError: The file cannot be written, or is there already.
         StoreError: The store cannot be read.
     """
-    path = f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
     if file:
         path = _written_out(file)
+    else:
+        form = form or ("jsonl" if name is None else "markdown")
+        path = _file_name(name or "sessions") + suffix_of(form)
     names = None if name is None else [name]
     return agent.export_sessions(path, names, format=form, replace_file=force, progress=progress)
 

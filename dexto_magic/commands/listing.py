@@ -47,7 +47,9 @@ def sessions(
         cursor = page.cursor
         if cursor is None:
             break
-    return SessionTable(tuple(found[:limit]), current=current, more=len(found) > limit)
+    return SessionTable(
+        tuple(found[:limit]), current=current, more=len(found) > limit, pattern=pattern
+    )
 
 
 def known(agent: DextoAgent, session_id: str) -> Session:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from dexto_magic.conversation.messages import Role
 from dexto_magic.conversation.prices import Prices, prices_of
 from dexto_magic.conversation.session import Transcript
 from dexto_magic.conversation.usage import UsageReport, usage_of
-from dexto_magic.errors import SessionError
+from dexto_magic.errors import SessionError, SettingsError
 from dexto_magic.settings import PRICES_VARIABLE, variable
 
 SHOWN_TURNS = 50
@@ -76,8 +75,7 @@ def _around(transcript: Transcript, turns: int, at: int | None) -> Transcript:
         if at not in held:
             name = transcript.session.id
             raise SessionError(
-                f"Session {name!r} has no turn {at} in view; `%dexto history {shlex.quote(name)} "
-                "--all` shows what was undone, too.",
+                f"Session {name!r} has no turn {at} in view. Add `--all` to see what was undone, too.",
                 session_id=name,
             )
         end = min(end, numbers.index(at) + 1 + turns // 2)
@@ -118,10 +116,12 @@ def search(
         SettingsError: There is nothing to search for, or a time makes no sense.
         StoreError: The store cannot be read.
     """
+    if limit < 1:
+        raise SettingsError(f"-n takes a number of hits, 1 or more, not {limit}.", option="-n")
     now = datetime.now(UTC)
     begin = None if since is None else finding.since(since, now=now)
     end = None if until is None else finding.until(until, now=now)
-    cursor = None
+    cursor, number = None, 1
     while True:
         found = agent.search(
             words,
@@ -132,11 +132,11 @@ def search(
             limit=limit,
             cursor=cursor,
         )
-        if page <= 1:
-            return found
+        if number >= page:
+            return replace(found, number=number)
         if found.cursor is None:
-            return replace(found, hits=())
-        page, cursor = page - 1, found.cursor
+            return replace(found, hits=(), number=page)
+        number, cursor = number + 1, found.cursor
 
 
 def usage(agent: DextoAgent, session_id: str | None, *, rates: Prices | None = None) -> UsageReport:

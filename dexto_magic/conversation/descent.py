@@ -20,6 +20,7 @@ def forked(
     line: Line,
     rows: int,
     messages: int,
+    title: str | None,
     now: datetime,
 ) -> SessionRecord:
     """A session of its own with what another has in view; that one is left as it is.
@@ -31,6 +32,7 @@ def forked(
         line: What of the line it takes over, as ``Line.up_to`` gives it.
         rows: How many rows it has.
         messages: How many of them are messages.
+        title: The title that it has by itself.
         now: The time.
     """
     return SessionRecord(
@@ -41,7 +43,7 @@ def forked(
         rows=rows,
         line=line,
         messages=messages,
-        title=record.title,
+        title=record.title if record.own_title else title,
         own_title=record.own_title,
         model=record.model,
         system=record.system,

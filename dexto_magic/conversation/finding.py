@@ -63,12 +63,14 @@ class SearchPage(Sequence[SearchHit]):
         hits: The hits of this page.
         cursor: What to pass to get the next page, or ``None`` at the end.
         unread: Names of sessions that could not be searched, because the store cannot read them.
+        number: Which page it is, counted from 1, where pages were asked for by number.
     """
 
     query: str
     hits: tuple[SearchHit, ...]
     cursor: str | None
     unread: tuple[str, ...] = ()
+    number: int = 1
 
     @property
     def is_complete(self) -> bool:

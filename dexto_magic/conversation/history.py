@@ -48,7 +48,7 @@ def opened(
     holder: str,
     now: datetime,
     revises: int | None = None,
-    hides: int = 0,
+    hidden: Sequence[Message] = (),
 ) -> tuple[SessionRecord, Claim]:
     """Claims the session for a new turn at the end of the line, or a new version of one in it.
 
@@ -61,7 +61,7 @@ def opened(
         holder: The same in words.
         now: The time.
         revises: The number of the turn that this is a new version of, or ``None``.
-        hides: How many messages that turn has in view.
+        hidden: The messages that that turn has in view.
 
     Raises:
         SessionError: The turn to be revised is not in view.
@@ -80,10 +80,16 @@ def opened(
         rows=record.rows + 1,
         revision=record.revision + 1,
         line=line,
-        messages=record.messages + 1 - hides,
+        messages=record.messages + 1 - len(hidden),
         used_at=max(now, record.used_at),
         open=OpenTurn(
-            owner=owner, holder=holder, since=now, turn=number, version=version, hides=hides
+            owner=owner,
+            holder=holder,
+            since=now,
+            turn=number,
+            version=version,
+            hides=len(hidden),
+            title=retitled(record, hidden, [message]),
         ),
         title=record.title or automatic_title(message.content),
         notebooks=remembered(record.notebooks, [notebook], KNOWN_NOTEBOOKS),
@@ -100,6 +106,23 @@ def opened(
         revision=claimed.revision,
         owner=owner,
         message=message,
+    )
+
+
+def retitled(record: SessionRecord, left: Sequence[Message], came: Sequence[Message]) -> str | None:
+    """The automatic title once the first prompt in view is another one, if that changes it.
+
+    Args:
+        record: The session as it is.
+        left: The messages of a version of a turn that goes out of view.
+        came: Those that come into view in its place.
+    """
+    if record.own_title or not left or not came or left[0].turn != record.line.first:
+        return None
+    return (
+        automatic_title(came[0].content)
+        if record.title == automatic_title(left[0].content)
+        else None
     )
 
 
@@ -170,11 +193,12 @@ def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) ->
     for row in rows:
         if row.usage is not None:
             usage = usage + row.usage
-    line, messages = record.line, record.messages + len(rows)
+    line, messages, title = record.line, record.messages + len(rows), record.title
     if record.open is not None and rows and rows[-1].status == "failed" and record.revises:
         line, messages = line.unrevised(), record.messages - 1 + record.open.hides
     else:
         line = line.without_redo()
+        title = (record.open and record.open.title) or title
     return replace(
         record,
         rows=record.rows + len(rows),
@@ -184,6 +208,7 @@ def settled(record: SessionRecord, rows: Sequence[Message], *, now: datetime) ->
         used_at=max(now, record.used_at),
         open=None,
         usage=usage,
+        title=title,
     )
 
 
@@ -213,6 +238,7 @@ def noted(record: SessionRecord, aside: Aside, about: Sequence[Message]) -> Sess
         usage=record.usage if aside.usage is None else record.usage + aside.usage,
         title=aside.content if titled else record.title,
         own_title=record.own_title and not titled,
+        open=_untitled(record.open) if titled else record.open,
     )
 
 
@@ -337,8 +363,14 @@ def updated(
         system=record.system if system is None else system or None,
         title=record.title if title is None else title or untitled,
         own_title=record.own_title if title is None else bool(title),
+        open=record.open if title is None else _untitled(record.open),
         settings=settings,
     )
+
+
+def _untitled(mark: OpenTurn | None) -> OpenTurn | None:
+    """The mark of a turn that no longer changes the title: somebody has given another."""
+    return mark and replace(mark, title=None)
 
 
 def busy(record: SessionRecord) -> SessionBusyError:

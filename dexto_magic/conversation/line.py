@@ -59,6 +59,11 @@ class Line:
         """How many turns are in view."""
         return self.end - sum(turn <= self.end for turn in self.gone)
 
+    @property
+    def first(self) -> int | None:
+        """The number of the first turn in view, or ``None`` if there is none."""
+        return next((turn for turn in range(1, self.end + 1) if turn in self), None)
+
     def __contains__(self, turn: object) -> bool:
         """Whether the turn of a number is in view."""
         return isinstance(turn, int) and 0 < turn <= self.end and turn not in self.gone

@@ -32,6 +32,7 @@ class OpenTurn:
         cancel: Whether somebody asked it to stop.
         hides: For a new version of a turn: how many messages of the one before it hides. Should
             nothing come of it, they are in view again.
+        title: The session's automatic title should something come of it, if that is another one.
     """
 
     owner: str
@@ -41,6 +42,7 @@ class OpenTurn:
     version: int = 1
     cancel: bool = False
     hides: int = 0
+    title: str | None = None
 
 
 class SessionChanges(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dexto_magic.conversation.history import automatic_title
+from dexto_magic.conversation.history import automatic_title, retitled
 from dexto_magic.conversation.line import Line, Step
 from dexto_magic.conversation.messages import Aside, Message
 from dexto_magic.conversation.record import SessionRecord
@@ -33,6 +33,8 @@ def moved(
             title = None
         elif not record.line.count:
             title = automatic_title(came[0].content)
+        else:
+            title = retitled(record, left, came) or title
     return replace(
         record,
         line=line,

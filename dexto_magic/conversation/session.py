@@ -203,7 +203,7 @@ def not_found(session_id: str, close_matches: Sequence[str] = ()) -> SessionNotF
 def taken(session_id: str) -> SessionExistsError:
     """The error for a name that another session has."""
     return SessionExistsError(
-        f"There is a session {session_id!r} already. Choose another name, or go on with it: "
-        "get_or_create_session takes the one that is there.",
+        f"There is a session {session_id!r} already: choose another name, or go on with it ("
+        "in Python, get_or_create_session takes the one that is there).",
         session_id=session_id,
     )

@@ -67,6 +67,7 @@ class _Reader:
         self._at = 0
         self._ended = False
         self._cut_short = False
+        self._alike: _Alike | None = None
 
     def elements(self) -> Iterator[Element]:
         """The elements up to the end of the array that has begun."""
@@ -111,16 +112,29 @@ class _Reader:
                 # The beginning of a number is a number.
                 if end < len(self._text) or self._ended:
                     self._at = end
+                    self._alike = self._alike or _Alike.of(value)
                     return Element(number=number, value=value)
             self._more()
 
     def _passed_over(self) -> str | None:
-        """Goes on behind what cannot be read; says so if that is the end of the file."""
-        while (end := _end(self._text, self._at)) is None:
-            if not self._more():
-                self._at = len(self._text)
-                self._cut_short = True
-                return _CUT_SHORT
+        """Goes on behind what cannot be read; says so if that is the end of the file.
+
+        Where its brackets and quotation marks do not lead to something that can be read, they are
+        what is damaged: then it is the next element that looks like the first which was read.
+        """
+        while True:
+            end = _end(self._text, self._at)
+            alike = self._alike.next_in(self._text, self._at) if self._alike else None
+            goes_on = end is not None and _goes_on(self._text, end)
+            if alike is not None and (end is None or not goes_on or alike < end):
+                end = alike
+                break
+            if goes_on or not self._more():
+                break
+        if end is None:
+            self._at = len(self._text)
+            self._cut_short = True
+            return _CUT_SHORT
         self._at = end
         return None
 
@@ -131,6 +145,49 @@ class _Reader:
         self._text, self._at = rest + more, 0
         self._ended = not more
         return bool(more)
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """How the elements of a list look that are objects: the key that comes first, and all of them."""
+
+    begins: re.Pattern[str]
+    keys: frozenset[str]
+
+    @classmethod
+    def of(cls, value: Any) -> _Alike | None:
+        """How a value looks, if it is an object with keys."""
+        if not isinstance(value, dict) or not value:
+            return None
+        first = re.escape(json.dumps(next(iter(value)), ensure_ascii=False))
+        return cls(re.compile(rf",\s*(?=\{{\s*{first}\s*:)"), frozenset(value))
+
+    def next_in(self, text: str, start: int) -> int | None:
+        """Where the comma before the next such element stands, if that is there as a whole."""
+        for comma in self.begins.finditer(text, start):
+            try:
+                value, _ = _DECODER.raw_decode(text, comma.end())
+            except (ValueError, RecursionError):
+                continue
+            if 2 * len(self.keys & value.keys()) > len(self.keys):
+                return comma.start()
+        return None
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Whether the list ends there, or a comma and another element follow that can be read."""
+    if text.startswith("]", end):
+        return not text[end + 1 :].strip()
+    try:
+        _, behind = _DECODER.raw_decode(text, _after_space(text, end + 1))
+    except (ValueError, RecursionError):
+        return False
+    return text[_after_space(text, behind) :][:1] in (",", "]")
+
+
+def _after_space(text: str, start: int) -> int:
+    space = _SPACE.match(text, start)
+    return start if space is None else space.end()
 
 
 def _end(text: str, start: int) -> int | None:

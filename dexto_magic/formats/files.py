@@ -157,6 +157,16 @@ def format_of(path: str | os.PathLike[str], name: str | None = None) -> Format:
     )
 
 
+def suffix_of(name: str) -> str:
+    """What the name of a file of a format ends in.
+
+    Raises:
+        FormatError: There is no such format, or it is for reading only.
+    """
+    form = _writable(name)
+    return form.suffixes[0] if form.suffixes else f".{name.rpartition('-')[2]}"
+
+
 def write(
     transcripts: Iterable[Transcript],
     path: str | os.PathLike[str],

@@ -36,7 +36,8 @@ class Asked:
         stream: Whether the reply is asked for, and shown, in pieces.
         quiet: Whether nothing is shown.
         as_value: Whether the reply is the value of the line, too.
-        again: Whether the last turn is asked again, rather than a new one.
+        again: Whether a turn is asked again, rather than a new one.
+        turn: The number of the turn to be asked again, or ``None`` for the last.
         only_shown: Whether what would be sent is shown, and nothing sent.
     """
 
@@ -47,6 +48,7 @@ class Asked:
     quiet: bool = False
     as_value: bool = False
     again: bool = False
+    turn: int | None = None
     only_shown: bool = False
 
 
@@ -83,7 +85,7 @@ def ask(bench: Workbench, text: str | None, name: str | None, asked: Asked) -> R
     }
     try:
         if asked.again:
-            stream = bench.agent.stream_retry(session.id, text, **how)
+            stream = bench.agent.stream_retry(session.id, text, turn=asked.turn, **how)
         else:
             stream = bench.agent.stream(text or "", session.id, **how)
     except BaseException:

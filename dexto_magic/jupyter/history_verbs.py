@@ -40,7 +40,7 @@ from dexto_magic.errors import SessionError
 from dexto_magic.formats.files import SUFFIXES
 from dexto_magic.jupyter import asking
 from dexto_magic.jupyter.asking import Asked
-from dexto_magic.jupyter.parsing import parsed
+from dexto_magic.jupyter.parsing import parsed, retry_options
 from dexto_magic.jupyter.session_verbs import confirm, name_or_current, required_session
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.rendering.results import Said
@@ -53,10 +53,11 @@ def ask(bench: Workbench, text: str) -> Any:
     return asking.ask(bench, text, None, Asked(as_value=True))
 
 
-def retry(bench: Workbench, text: str) -> Any:
-    """Asks the last turn of the current session again, or something else in its place."""
+def retry(bench: Workbench, rest: str) -> Any:
+    """Asks a turn of the current session again, the last one, or something else in its place."""
+    text, asked = retry_options(rest)
     name = required_session(bench, "retry").id
-    return asking.ask(bench, text or None, name, Asked(as_value=True, again=True))
+    return asking.ask(bench, text or None, name, asked)
 
 
 def undo(bench: Workbench, rest: str) -> TurnChange:
@@ -169,13 +170,13 @@ def usage(bench: Workbench, rest: str) -> UsageReport:
 def context(bench: Workbench, rest: str) -> ContextReport:
     """Shows how full the context window is."""
     name = parsed("context", rest, session_name(optional=True)).name
-    return bench.agent.context(_looked_at(bench, name, "context"))
+    return bench.agent.context(_looked_at(bench, name, "context"), model=bench.practice)
 
 
 def compact(bench: Workbench, rest: str) -> ContextReport:
     """Has the older turns of a session summarised."""
     name = parsed("compact", rest, session_name(optional=True)).name
-    return bench.agent.compact(name_or_current(bench, name, "compact"))
+    return bench.agent.compact(name_or_current(bench, name, "compact"), model=bench.practice)
 
 
 def _looked_at(bench: Workbench, name: str | None, verb: str) -> str:

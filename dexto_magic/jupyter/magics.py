@@ -39,7 +39,7 @@ _SHOWN = {
     "dexto_magic.conversation.finding": ("SearchPage",),
     "dexto_magic.conversation.transfer": ("Exported", "Imported"),
     "dexto_magic.conversation.usage": ("UsageReport",),
-    "dexto_magic.rendering.views": ("Facts", "Forked", "Renamed", "Said", "SessionTable"),
+    "dexto_magic.rendering.results": ("Facts", "Forked", "Renamed", "Said", "SessionTable"),
 }
 """Values of ours that show themselves well as the value of a cell."""
 

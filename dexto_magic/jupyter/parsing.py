@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import keyword
+import re
 import shlex
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from typing import cast
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from dexto_magic.commands.arguments import Argument
+from dexto_magic.commands.arguments import Argument, counted
 from dexto_magic.conversation.messages import JSON
 from dexto_magic.jupyter.asking import Asked
 
@@ -36,6 +37,50 @@ def cell_options(parser: MagicArgumentParser, line: str) -> tuple[str | None, st
         only_shown=arguments.show_prompt,
     )
     return arguments.session, arguments.output, asked
+
+
+_RETRY_OPTION = re.compile(
+    r"""(?P<name>-m|--model|-s|--system|-O|--option|--at)(?:\s+|=)(?P<value>"[^"]*"|'[^']*'|\S+)\s*"""
+)
+_ANY_OPTION = re.compile(r"--[A-Za-z][\w-]*")
+
+
+def retry_options(rest: str) -> tuple[str, Asked]:
+    """The new text of a retry, to the letter, and the options before it.
+
+    Raises:
+        UsageError: An option is unknown, or its value is of no sense.
+    """
+    given: dict[str, str] = {}
+    options: dict[str, JSON] = {}
+    text = rest
+    while found := _RETRY_OPTION.match(text):
+        name, value = found["name"].lstrip("-"), found["value"]
+        value = value[1:-1] if value[0] in "\"'" else value
+        if name in ("O", "option"):
+            options |= [_option(value)]
+        else:
+            given[name[0]] = value
+        text = text[found.end() :]
+    if text.startswith("-- "):
+        text = text[len("-- ") :]
+    elif unknown := _ANY_OPTION.match(text):
+        raise UsageError(
+            f"`%dexto retry` has no option {unknown[0]!r}, or it lacks its value. It has --at TURN, "
+            "-m MODEL, -s TEXT and -O KEY=VALUE; a text that begins with dashes goes behind `-- `"
+        )
+    try:
+        turn = counted(given["a"]) if "a" in given else None
+    except ArgumentTypeError as error:
+        raise UsageError(f"--at: {error}") from error
+    return text, Asked(
+        model=given.get("m"),
+        system=given.get("s"),
+        options=options,
+        as_value=True,
+        again=True,
+        turn=turn,
+    )
 
 
 def _option(text: str) -> tuple[str, JSON]:

@@ -104,7 +104,7 @@ def title(bench: Workbench, rest: str) -> Said | Facts:
     generate = rest.startswith("--") and parsed("title", rest, GENERATE).generate
     session = required_session(bench, "title")
     if generate:
-        session = bench.agent.generate_title(session.id)
+        session = bench.agent.generate_title(session.id, model=bench.practice)
     elif rest:
         session = bench.agent.update_session(session.id, title=unquoted(rest))
     return commands.title_of(session)

@@ -117,8 +117,8 @@ _ROWS = (
     Verb("undo", "take the last turn back, or bring its version before back", history_verbs.undo),
     Verb("redo", "bring back what was undone last", history_verbs.redo),
     Verb(
-        "retry [NEW TEXT]",
-        "ask the last turn again, or something else in its place",
+        "retry [--at TURN] [-m MODEL] [-s TEXT] [-O KEY=VALUE] [NEW TEXT]",
+        "ask a turn again, the last one, or something else in its place",
         history_verbs.retry,
         replies=True,
     ),

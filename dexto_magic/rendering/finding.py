@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+
+from wcwidth import wcswidth
 
 from dexto_magic.conversation.finding import SearchHit, SearchPage
 from dexto_magic.rendering import markup, plain
@@ -29,8 +32,8 @@ def search_text(
             bold.format(plain.printable(text)) if is_hit else plain.printable(text)
             for text, is_hit in hit.snippet
         )
-        head = plain.clipped(_place(hit), width)
-        lines += ["", dim.format(head), f"  {snippet}", dim.format(f"  {_shown_by(hit, command)}")]
+        lines += ["", *map(dim.format, _head(hit, width)), f"  {snippet}"]
+        lines += [dim.format(f"  {_shown_by(hit, command)}")]
     return "\n".join([*lines, *_remarks(page, spaced=True)]) + "\n"
 
 
@@ -55,9 +58,20 @@ def search_html(page: SearchPage) -> str:
 
 def _heading(page: SearchPage) -> str:
     if not page.hits:
+        if page.number > 1:
+            return f"There is no page {page.number} of hits for {page.query!r}."
         return f"Nothing found for {page.query!r}."
     more = ", and there are more" if page.cursor else ""
     return f"{plain.count(len(page), 'hit')} for {page.query!r}{more}"
+
+
+def _head(hit: SearchHit, width: int) -> list[str]:
+    """Where a hit is; on two lines where a notebook's path would be cut off, as its name is last."""
+    place = _place(hit)
+    if hit.notebook is None or wcswidth(place) <= width:
+        return [plain.clipped(place, width)]
+    rest = plain.clipped(_place(replace(hit, notebook=None)), width)
+    return [rest, f"  {plain.one_line(hit.notebook)}"]
 
 
 def _place(hit: SearchHit) -> str:
@@ -80,7 +94,7 @@ def _shown_by(hit: SearchHit, command: str) -> str:
 
 
 def _remarks(page: SearchPage, *, spaced: bool) -> list[str]:
-    remarks = ["The next ones: add `--page 2`, or the number of the page after this one."]
+    remarks = [f"The next ones: add `--page {page.number + 1}`."]
     lines = remarks if page.cursor else []
     if page.unread:
         names = ", ".join(map(repr, page.unread))

@@ -39,11 +39,22 @@ class SessionTable:
         sessions: In the order in which they are shown.
         current: The name of the one that a cell without a name goes to.
         more: Whether there are others that are not shown.
+        pattern: What they match, or ``None`` for all.
     """
 
     sessions: tuple[Session, ...]
     current: str | None = None
     more: bool = False
+    pattern: str | None = None
+
+    @property
+    def none(self) -> str:
+        """What is said where there is nothing to be shown."""
+        if self.more:
+            return "There are sessions, and none was asked for."
+        if self.pattern:
+            return f"No session's name or title matches {self.pattern!r}."
+        return "No sessions. A new one begins with its first question: %%dexto NAME in a cell."
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class Renamed:
     Attributes:
         old: The name before.
         session: The session.
-        made: Whether that was done just now, rather than before.
+        made: Whether that was done just now, rather than before, as it seems.
     """
 
     old: str

@@ -53,12 +53,16 @@ def _(value: Transcript) -> str:
 
 @as_text.register
 def _(value: SessionTable, *, width: int = 80, color: bool = False) -> str:
+    if not value.sessions:
+        return _lines([value.none, *_more(value)])
     table = plain.sessions_text(value.sessions, current=value.current, width=width, color=color)
     return table + _lines(_more(value))
 
 
 @as_html.register
 def _(value: SessionTable) -> str:
+    if not value.sessions:
+        return html.lines_html([value.none, *_more(value)])
     return html.sessions_html(value.sessions, current=value.current, lines=_more(value))
 
 
@@ -184,8 +188,10 @@ def _(value: Renamed) -> str:
 
 
 def _renamed(value: Renamed) -> str:
-    already = "" if value.made else " already"
-    return f"{value.old!r} is called {value.session.id!r} now{already}"
+    name = value.session.id
+    if value.made or value.old == name:
+        return f"{value.old!r} is called {name!r} now{'' if value.made else ' already'}"
+    return f"{name!r} is there already, and no {value.old!r}: nothing was renamed"
 
 
 @as_text.register

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from dexto_magic.conversation import descent
 from dexto_magic.conversation.history import check_turn
 from dexto_magic.conversation.record import SessionRecord
+from dexto_magic.conversation.revision import title_by_itself
 from dexto_magic.conversation.session import Session, taken
 from dexto_magic.stores import homes, removal, rows
 from dexto_magic.stores.codec import Row, encode
@@ -100,6 +101,7 @@ def planned(entries: Entries, session_id: str, name: str, sid: str, turn: int | 
         line=line,
         rows=len(shown) + len(summaries),
         messages=len(shown),
+        title=title_by_itself(line, [*messages.values()], [*asides.values()]),
         now=entries.now(),
     )
     return Fork(

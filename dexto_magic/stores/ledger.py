@@ -132,7 +132,7 @@ class Ledger(Reading):
             holder=owner.holder,
             now=self.entries.now(),
             revises=revises,
-            hides=len(hidden),
+            hidden=hidden,
         )
         self.entries.append(entry.record, [encode(message_to_json(claim.message))])
         for digest, content in files.items():

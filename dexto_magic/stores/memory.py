@@ -183,7 +183,7 @@ class MemoryStore(Store):
             holder=owner.holder,
             now=self._now(),
             revises=revises,
-            hides=len(hidden),
+            hidden=hidden,
         )
         self._rows[record.sid].append(claim.message)
         self._files[record.sid].update(files or {})
@@ -297,6 +297,7 @@ class MemoryStore(Store):
             line=line,
             rows=len(shown) + len(summaries),
             messages=len(shown),
+            title=revision.title_by_itself(line, shown, self._asides(parent)),
             now=self._now(),
         )
         digests = {attachment.digest for message in shown for attachment in message.attachments}

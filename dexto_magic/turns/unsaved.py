@@ -44,14 +44,19 @@ class UnsavedReplies:
         task.add_done_callback(self._retries.discard)
 
     async def settle(self, session_id: str) -> None:
-        """Saves the reply of a session, if there is one here.
+        """Saves what is owed, so that a session is not taken for one in which a turn runs.
+
+        All of it, as a session may have another name by now than when its turn began.
 
         Raises:
-            StoreError: It still cannot be saved.
+            StoreError: The reply of this session still cannot be saved.
         """
         for claim, _ in list(self._owed.values()):
-            if claim.session.id == session_id:
+            try:
                 await self._settle(claim.sid)
+            except StoreError:
+                if claim.session.id == session_id:
+                    raise
 
     async def _settle(self, sid: str) -> None:
         owed = self._owed.get(sid)

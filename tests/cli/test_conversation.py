@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from dexto_magic import DextoAgent, cli
+from dexto_magic.cli.console import for_shell
 from dexto_magic.cli.verbs import VERBS
 from tests.support.agents import asking
 from tests.support.command_line import at_a_terminal, dexto, ended, environment, forks, refused
@@ -296,6 +297,49 @@ def test_a_turn_is_asked_again_taken_back_brought_back_and_forgotten(talked, lin
     assert "has no turn 1. It was forgotten before." in line.refused("forget", "eda", "1", "--yes")
 
 
+def test_hints_are_what_can_be_typed_in_a_shell(talked, line):
+    assert "`dexto-magic redo NAME` brings it back" in line.ok("undo", "eda")
+    line.ok("redo", "eda")
+    assert "`dexto-magic history NAME` shows the numbers" in line.refused(
+        "forget", "eda", "99", "--yes"
+    )
+    assert "`dexto-magic set NAME overflow=trim` leaves" in for_shell(
+        "`%dexto set overflow=trim` leaves them out, `%dexto key` takes one"
+    )
+    assert "`%dexto key`" in for_shell("with `%dexto key`; ")
+
+
+def test_a_phrase_is_one_however_its_quotation_marks_reach_it(line):
+    line("ask", "eda", "alpha beta gamma alphabet")
+    for words, hits in [
+        (["alpha beta"], 1),
+        (['"alpha beta"'], 1),
+        (["alpha gamma"], 0),
+        (['"alpha gamma"'], 0),
+        (["alpha", "gamma"], 1),
+        (['alphabet "beta gamma"'], 1),
+        (['alphabet "gamma beta"'], 0),
+    ]:
+        found = line.ok("search", "--role", "user", *words)
+        assert ("1 hit for" in found) == bool(hits), words
+
+
+def test_of_what_is_not_there_to_be_shown_it_is_said_why(talked, line):
+    assert line.ok("sessions", "zzz*") == "No session's name or title matches 'zzz*'.\n"
+    assert line.ok("sessions", "-n", "0").startswith(
+        "There are sessions, and none was asked for.\n"
+    )
+    assert line.ok("search", "sarah", "--page", "9") == "There is no page 9 of hits for 'sarah'.\n"
+    assert "1 or more, not 0" in line.refused("search", "sarah", "-n", "0")
+
+
+def test_a_file_that_nobody_named_is_called_as_its_format_is(talked, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for form, name in [("jsonl", "eda.jsonl"), ("openai", "eda.json"), (None, "eda.md")]:
+        line.ok("export", "eda", *(["--format", form] if form else []))
+        assert (tmp_path / name).exists()
+
+
 def test_what_cannot_be_done_is_an_error(home, line):
     look(home, lambda agent: agent.create_session("empty"))
     assert "nothing to undo in session 'empty'" in line.refused("undo", "empty")
@@ -316,8 +360,10 @@ def test_sessions_are_forked_renamed_titled_and_set_up(talked, line):
     assert line.ok("fork", "eda", "early", "--at", "1") == f"{said_of_fork}: 1 turn\n"
     assert line.ok("fork", "eda", "early") == f"{said_of_fork} already: 1 turn\n"
     assert line.ok("rename", "early", "first words") == "'early' is called 'first words' now\n"
-    assert line.ok("rename", "early", "first words").endswith("now already\n")
-    assert "already. Choose another name" in line.refused("rename", "eda", "first words")
+    assert line.ok("rename", "first words", "first words").endswith("now already\n")
+    assert "There is no session 'early'" in line.refused("rename", "early", "first words")
+    assert "choose another name" in line.refused("fork", "eda", "first words", "--at", "2")
+    assert "already: choose another name" in line.refused("rename", "eda", "first words")
     assert line.ok("title", "eda") == "title of 'eda'  My name is Sarah.\n"
     assert line.ok("title", "eda", "--", "-- About me") == "title of 'eda'  -- About me\n"
     out, notes = line("title", "--generate", "eda")

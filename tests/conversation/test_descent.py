@@ -19,7 +19,7 @@ IDLE = replace(FULL, open=None)
 
 
 def fork_of(record, line, **fields):
-    fields = {"rows": 6, "messages": 5} | fields
+    fields = {"rows": 6, "messages": 5, "title": record.title} | fields
     return forked(record, sid="s2", name="other", line=line, now=LATER, **fields)
 
 

@@ -174,7 +174,9 @@ IDLE = replace(FULL, open=None)
 
 
 def test_a_new_version_takes_the_place_of_the_one_before():
-    record, claim = claim_in(IDLE, user("anew"), now=LATER, revises=2, hides=3)
+    record, claim = claim_in(
+        IDLE, user("anew"), now=LATER, revises=2, hidden=[user("old", turn=2)] * 3
+    )
     assert (claim.message.turn, claim.message.version) == (2, 3)
     assert record.line == IDLE.line.revised(2)
     assert (record.rows, record.messages) == (10, 8 + 1 - 3)
@@ -193,20 +195,20 @@ def test_a_new_turn_is_no_new_version_though_its_number_was_used():
 
 @pytest.mark.parametrize("status", ["complete", "stopped"])
 def test_a_new_version_that_came_to_something_stays(status):
-    record, claim = claim_in(IDLE, revises=2, hides=3)
+    record, claim = claim_in(IDLE, revises=2, hidden=[user("old", turn=2)] * 3)
     after = settled(record, rows_of(claim, [assistant(status=status)]), now=LATER)
     assert after.line == record.line.without_redo()
     assert after.messages == 8 + 2 - 3
 
 
 def test_a_new_version_that_failed_gives_the_one_before_back():
-    record, claim = claim_in(IDLE, revises=2, hides=3)
+    record, claim = claim_in(IDLE, revises=2, hidden=[user("old", turn=2)] * 3)
     replies = [assistant("", tool_calls=()), failed()]
     after = settled(record, rows_of(claim, replies), now=LATER)
     assert [after.line.current(turn) for turn in range(1, 5)] == [1, 2, 1, 1]
     assert (after.messages, after.rows) == (8, 12)
     assert after.line.undone == IDLE.line.undone != ()
-    _, again = claim_in(after, revises=2, hides=3)
+    _, again = claim_in(after, revises=2, hidden=[user("old", turn=2)] * 3)
     assert again.message.version == 4
 
 
@@ -280,7 +282,7 @@ def test_a_dead_turn_is_ended_in_its_own_version():
 
 
 def test_a_new_version_whose_owner_died_is_current_if_anything_of_it_arrived():
-    record, _ = claim_in(IDLE, revises=2, hides=2)
+    record, _ = claim_in(IDLE, revises=2, hidden=[user("old", turn=2)] * 2)
     partial = Partial(epoch=3, turn=2, message=assistant("half"))
     row = crashed(record, partial, now=LATER)
     assert (row.turn, row.version, row.status) == (2, 3, "stopped")

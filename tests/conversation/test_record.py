@@ -57,7 +57,7 @@ def test_what_is_committed_of_a_session_is_the_line_without_its_running_turn():
     assert idle.committed == Line(end=1, made=1)
     running, _ = claim_in(idle)
     assert running.committed == idle.line
-    revising, _ = claim_in(idle, revises=1, hides=1)
+    revising, _ = claim_in(idle, revises=1, hidden=[user("old", turn=2)] * 1)
     assert [revising.line.current(1), revising.committed.current(1)] == [2, 1]
 
 

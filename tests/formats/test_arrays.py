@@ -63,6 +63,25 @@ def test_what_is_damaged_costs_no_other(found, damage):
 
 
 @pytest.mark.usefixtures("piece")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"n": 2, "text": "a " b"}',
+        '{"n": 2, "text": { "}',
+        '{"n": 2, "text": [[}',
+        '{"n": 2, "te' + "\0" * 40,
+        '{"n": 2, "more": [{"n": 9}, {"n": "}]',
+    ],
+)
+def test_damage_to_brackets_and_quotation_marks_costs_no_other(found, damage):
+    said = [{"n": n, "text": 'b "[{,}]" c'} for n in range(1, 6)]
+    before, after = json.dumps(said[:1])[:-1], json.dumps(said[2:])[1:]
+    elements = found(f"{before}, {damage}, {after}")
+    assert [e.value for e in elements if e.error is None] == [said[0], *said[2:]]
+    assert [e.number for e in elements if e.error] == [2]
+
+
+@pytest.mark.usefixtures("piece")
 def test_a_missing_comma_costs_what_follows_it(found):
     one, broken, three = found("[1 {}, 3]")
     assert (one.value, three.value) == (1, 3)

@@ -128,6 +128,26 @@ def test_a_retry_that_fails_fails_the_cell_and_leaves_the_old_answer_in_view(fre
     assert "1 turn" in lines(kernel.run("%dexto use eda"))
 
 
+def test_a_retry_is_of_any_turn_and_takes_the_options_of_a_cell(fresh, server):
+    kernel = fresh(**asking(server))
+    kernel.run("%dexto new again")
+    for said in ("My name is Sarah.", "Hello."):
+        kernel.ask(said)
+    kernel.run(
+        "%dexto retry --at 1 -m openai:gpt-4o -s 'Be  brief.' -O seed=7 --option top_p=0.5 My name"
+        "  is {Ann} -m."
+    )
+    body = server.chats[-1].body
+    assert [m["content"] for m in body["messages"]] == ["Be  brief.", "My name  is {Ann} -m."]
+    assert (body["model"], body["seed"], body["top_p"]) == ("gpt-4o", 7, 0.5)
+    assert kernel.run("%dexto retry -- --help me").ok
+    assert server.chats[-1].body["messages"][-1]["content"] == "--help me"
+    count = len(server.chats)
+    for line, said in [("--help", "no option '--help'"), ("--at x", "'x' is no number of a turn")]:
+        assert said in refused(kernel.run(f"%dexto retry {line}"))
+    assert len(server.chats) == count
+
+
 def test_an_interrupted_retry_keeps_what_came_and_undo_brings_the_old_answer_back(fresh, server):
     kernel = fresh(**asking(server))
     kernel.run("%dexto new eda")
@@ -228,7 +248,9 @@ def test_the_history_shows_turns_around_one_and_all_versions(kernel):
     assert re.findall(r"── turn (\d+)", lines(kernel.run("%dexto history -n 1"))) == ["9"]
     said = refused(kernel.run("%dexto history --at 99"))
     assert f"`%dexto history {kernel.session} --all`" in said or "no turn 99 in view" in said
-    assert "argument --at: '0' is no turn's number" in refused(kernel.run("%dexto history --at 0"))
+    assert "argument --at: '0' is no number of a turn" in refused(
+        kernel.run("%dexto history --at 0")
+    )
     assert "did you mean --all" in refused(kernel.run("%dexto history --al1"))
 
 

@@ -124,7 +124,9 @@ def test_a_renamed_session_stays_the_current_one_and_again_it_is_said_to_be_done
     kernel.run("%dexto use eda")
     assert lines(kernel.run("%dexto rename eda thesis")) == "'eda' is called 'thesis' now"
     assert current(kernel) == "thesis"
-    assert lines(kernel.run("%dexto rename eda thesis")) == "'eda' is called 'thesis' now already"
+    assert lines(kernel.run("%dexto rename eda thesis")) == (
+        "'thesis' is there already, and no 'eda': nothing was renamed"
+    )
     ran = kernel.ask("What is my name?")
     assert ran.output.text == "Your name is Sarah."
     assert "resumed" not in ran.output.html
@@ -201,6 +203,19 @@ def test_a_title_is_shown_set_written_and_taken_away(kernel):
     for typed in ("--genrate", "--generate me", "--all"):
         assert "usage: %dexto title [--generate]" in refused(kernel.run(f"%dexto title {typed}"))
     assert lines(kernel.run("%dexto title")).endswith("Plot the monthly totals of all")
+
+
+def test_while_the_practice_model_is_chosen_nothing_is_sent_to_another(fresh, server):
+    kernel = fresh(**asking(server))
+    kernel.run("%dexto model practice")
+    kernel.run("%dexto new eda")
+    for number in range(4):
+        kernel.ask(f"My number {number} is {number}.")
+    for verb in ("compact", "context", "title --generate"):
+        assert kernel.run(f"%dexto {verb}").ok
+    assert "practice" in lines(kernel.run("%dexto context"))
+    kernel.run('%dexto model ""')
+    assert server.chats == []
 
 
 def test_a_title_that_cannot_be_written_fails_the_cell_and_changes_nothing(fresh, server):

@@ -134,3 +134,12 @@ def test_nothing_that_was_found_drives_the_terminal(text):
     assert not FORBIDDEN.search(shown)
     colored = search_text(hostile_page(text), color=True)
     assert not FORBIDDEN.search(re.sub(r"\x1b\[[0-2]m", "", colored))
+
+
+def test_the_notebook_of_a_hit_is_shown_whole_however_narrow_the_terminal_is():
+    path = "/home/me/a/folder/of/some/length/my notebook.ipynb"
+    wide = search_text(page(hit(notebook=path)), width=200).splitlines()
+    narrow = search_text(page(hit(notebook=path)), width=40).splitlines()
+    assert (len(wide), len(narrow)) == (5, 6)
+    assert wide[2].endswith(f" · {path}")
+    assert narrow[3] == f"  {path}"

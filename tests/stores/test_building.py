@@ -227,6 +227,18 @@ async def test_a_fork_that_cannot_be_made_is_not_there(store, eda):
     assert await names(store) == [eda]
 
 
+async def test_a_fork_has_no_title_of_what_it_does_not_hold(store, eda):
+    """Or words of a turn that is forgotten later would stay in it."""
+    await store.note(eda, title("Of all three", await everything(store, eda)))
+    await store.fork(eda, "early", turn=1)
+    await store.fork(eda, "whole")
+    assert (await store.get("early")).title == "one"
+    assert (await store.get("whole")).title == "Of all three"
+    await store.update(eda, title="Mine")
+    await store.fork(eda, "own", turn=1)
+    assert (await store.get("own")).title == "Mine"
+
+
 async def test_of_many_forks_of_the_same_name_at_once_one_is_made(store, eda):
     made = await asyncio.gather(
         *(store.fork(eda, "other") for _ in range(9)), return_exceptions=True

@@ -72,6 +72,7 @@ class Running:
     turn: int = 0
     revises: bool = False
     undone: list = field(default_factory=list)
+    title: str | None = None
     partial: object = None
     cancelled: bool = False
 
@@ -138,6 +139,8 @@ class Remembered:
         self.add(*replies)
         if replies[-1].status == "failed" and self.running.revises:
             self.view, self.future = self.past.pop(), self.running.undone
+        else:
+            self.title = self.running.title or self.title
         self.running = None
 
     def crash(self):
@@ -161,10 +164,21 @@ class Remembered:
             self.end = view[-1][0]
         before, self.view = self.view, view
         if not self.own_title:
+            self.title = self.retitled(before, view) or self.title
             if not view:
                 self.title = None
             elif not before:
                 self.title = self.shown()[0].text
+
+    def retitled(self, before, view):
+        """The first prompt, if it is another version's now and the one before was the title."""
+        if before and view and before[0][0] == view[0][0] and not self.own_title:
+            old, new = (
+                next(m.text for m in self.said if m.role == "user" and m.pair == pair)
+                for pair in (before[0], view[0])
+            )
+            return new if self.title == old else None
+        return None
 
     def undo(self):
         self.future.append(self.view)
@@ -220,6 +234,7 @@ class Remembered:
             and told.turn <= end
             and about == [pair for pair in view if pair[0] <= told.turn]
         ]
+        fork = Remembered(name, said=said, view=view, end=end, asides=self.asides)
         return Remembered(
             name,
             said=said,
@@ -230,7 +245,7 @@ class Remembered:
             asides=asides,
             files={d: content for d, content in self.files.items() if d in digests},
             rows=len(said) + len(asides),
-            title=self.title,
+            title=self.title if self.own_title else fork.title_by_itself(),
             own_title=self.own_title,
             budget=self.budget,
             forked_from=self.name,
@@ -393,13 +408,14 @@ class Machine(RuleBasedStateMachine):
             self.refused(SessionError, call)
         else:
             claim = self.do(call)
-            undone = session.future
+            undone, before = session.future, session.view
             pair = session.begin(turn)
             assert claim.message == replace(asked, turn=pair[0], version=pair[1])
             session.add(Said(asked.id, "user", text, *pair, digests=tuple(files)))
             session.running = Running(
                 owner, claim, turn=pair[0], revises=turn is not None, undone=undone
             )
+            session.running.title = turn and session.retitled(before, session.view)
             session.title = session.title or text
             session.files |= files
             self.change(session, used=True)
@@ -571,6 +587,7 @@ class Machine(RuleBasedStateMachine):
             session.tokens += told.usage.total_tokens
             if kind == "title":
                 session.title, session.own_title = told.content, False
+                self.untitle(session)
             self.change(session)
 
     @rule(number=which, title=st.sampled_from([None, "", "Mine"]), budget=st.sampled_from([0, 9]))
@@ -581,7 +598,13 @@ class Machine(RuleBasedStateMachine):
         if title is not None:
             session.title = title or session.title_by_itself()
             session.own_title = bool(title)
+            self.untitle(session)
         self.change(session)
+
+    def untitle(self, session):
+        """A running turn no longer changes the title: another was given."""
+        if session.running is not None:
+            session.running.title = None
 
     @rule(number=which, notebook=st.sampled_from(NOTEBOOKS))
     def set_home(self, number, notebook):

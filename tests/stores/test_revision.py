@@ -509,6 +509,30 @@ async def test_a_title_of_what_was_forgotten_is_made_anew(store, owner, eda):
     assert (await store.get(eda)).title == "anew"
 
 
+@pytest.mark.parametrize("how", ["stays", "fails", "is given another", "is undone"])
+async def test_the_automatic_title_is_that_of_the_first_prompt_in_view(store, owner, eda, how):
+    assert (await store.get(eda)).title == "one"
+    claim = await store.claim(eda, user("one anew"), owner, revises=1)
+    assert (await store.get(eda)).title == "one", "until something has come of it"
+    if how == "is given another":
+        await store.update(eda, title="Mine")
+    await store.settle(claim, [failed() if how == "fails" else assistant()])
+    if how == "is undone":
+        assert (await store.get(eda)).title == "one anew"
+        await store.undo(eda)
+    expected = {"stays": "one anew", "is given another": "Mine"}.get(how, "one")
+    assert (await store.get(eda)).title == expected
+    if how == "is undone":
+        await store.redo(eda)
+        assert (await store.get(eda)).title == "one anew"
+
+
+async def test_another_version_of_a_later_turn_does_not_change_the_title(store, owner, eda):
+    await turn(store, owner, eda, user("one"), assistant())
+    await turn(store, owner, eda, user("anew"), assistant(), revises=4)
+    assert (await store.get(eda)).title == "one"
+
+
 async def test_a_title_of_what_was_undone_does_not_come_back_when_something_is_forgotten(
     store, owner
 ):

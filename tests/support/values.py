@@ -109,6 +109,7 @@ marks = st.builds(
     version=counts,
     cancel=st.booleans(),
     hides=counts,
+    title=st.none() | texts,
 )
 records = st.builds(
     SessionRecord,

@@ -69,6 +69,22 @@ async def test_of_two_who_come_after_an_unsaved_reply_neither_stumbles(server, t
         assert len(await history(agent, "eda")) == 6
 
 
+@pytest.mark.parametrize("verb", ["undo", "compact", "forget", "generate"])
+async def test_what_comes_next_finds_the_reply_saved_under_whatever_name(server, tmp_path, verb):
+    """A session is busy until then, and this agent is the one that would be waited for."""
+    async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
+        await left_unsaved(agent, server)
+        await agent.rename_session("eda", "renamed")
+        step = {
+            "undo": lambda: agent.undo("renamed"),
+            "compact": lambda: agent.compact("renamed"),
+            "forget": lambda: agent.forget_turn("renamed", 1),
+            "generate": lambda: agent.generate("My name is Sarah.", "renamed"),
+        }[verb]
+        await step()
+        assert not agent._host.unsaved
+
+
 async def test_replies_of_two_sessions_that_had_one_name_are_both_saved(server, tmp_path):
     async with AsyncDextoAgent(at(server), store=tmp_path) as agent:
         await left_unsaved(agent, server, "1" + LONG)
