@@ -46,6 +46,13 @@ async def test_either_agent_exports_and_imports(agent, tmp_path):
     await until(lambda: not file_threads())
 
 
+async def test_what_goes_wrong_on_the_way_through_all_sessions_is_raised(agent):
+    with pytest.raises(ZeroDivisionError):
+        await agent.survey_sessions(lambda every: 1 / len(list(every)))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await agent.survey_sessions(next)
+
+
 async def test_the_event_loop_goes_on_meanwhile(tmp_path, anyio_backend):
     async with AsyncDextoAgent("practice", store=tmp_path / "store") as agent:
         await filled(agent)
