@@ -58,6 +58,8 @@ class Beside:
         def perform() -> None:
             try:
                 outcome.set_result(work())
+            except StopIteration:  # of which no future can tell, as no coroutine could
+                outcome.set_exception(RuntimeError("StopIteration was raised"))
             except BaseException as error:  # noqa: BLE001  # the waiter is told, whatever it is
                 outcome.set_exception(error)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from dexto_magic import AsyncDextoAgent, DextoError
+from dexto_magic import AsyncDextoAgent, DextoError, MemoryStore
 from dexto_magic.agent import beside
 from tests.support.chatgpt import conversation, said
 from tests.support.waiting import until
@@ -45,6 +45,13 @@ async def test_either_agent_exports_and_imports(agent, tmp_path):
     told = await agent.survey_sessions(lambda all_of_them: [t.session.id for t in all_of_them])
     assert told == NAMES
     await until(lambda: not file_threads())
+
+
+async def test_what_goes_wrong_on_the_way_through_all_sessions_is_raised(agent):
+    with pytest.raises(ZeroDivisionError):
+        await agent.survey_sessions(lambda every: 1 / len(list(every)))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await agent.survey_sessions(next)
 
 
 async def test_the_event_loop_goes_on_meanwhile(tmp_path, anyio_backend):
@@ -129,7 +136,7 @@ async def test_an_import_that_is_cancelled_while_a_session_is_written_ends_with_
     async with AsyncDextoAgent("practice", store=tmp_path / "store") as agent:
         await filled(agent)
         await agent.export_sessions(path)
-    async with AsyncDextoAgent("practice", store=tmp_path / "other") as agent:
+    async with AsyncDextoAgent("practice", store=MemoryStore()) as agent:
         monkeypatch.setattr(AsyncDextoAgent, "restore_session", restore)
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(agent.import_sessions(path))

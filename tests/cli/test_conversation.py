@@ -3,9 +3,10 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -338,6 +339,20 @@ def test_a_file_that_nobody_named_is_called_as_its_format_is(talked, line, tmp_p
     for form, name in [("jsonl", "eda.jsonl"), ("openai", "eda.json"), (None, "eda.md")]:
         line.ok("export", "eda", *(["--format", form] if form else []))
         assert (tmp_path / name).exists()
+
+
+def test_an_export_without_a_session_that_cannot_be_read_says_so_by_its_exit_code(
+    talked, home, line, tmp_path
+):
+    look(home, lambda agent: agent.create_session("whole"))
+    with closing(sqlite3.connect(home / "sessions" / "cache.db")) as database, database:
+        database.execute(
+            "DELETE FROM Cache WHERE rowid = "
+            "(SELECT rowid FROM Cache WHERE key LIKE 'm:%' ORDER BY rowid LIMIT 1)"
+        )
+    told, _ = line("export", "--all", str(tmp_path / "all.jsonl"), code=1)
+    assert "1 session written to" in told
+    assert "Not in it, as the store cannot read them: 'eda'." in told
 
 
 def test_what_cannot_be_done_is_an_error(home, line):
