@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dexto_magic.agent.sync_agent import DextoAgent
     from dexto_magic.conversation.context import ContextReport, PromptPreview
     from dexto_magic.conversation.finding import SearchHit, SearchPage
+    from dexto_magic.conversation.health import Finding, LockHolder, StoreReport
     from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
         Aside,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
         Transcript,
         TurnChange,
     )
-    from dexto_magic.conversation.transfer import Exported, Imported
+    from dexto_magic.conversation.transfer import BackedUp, Exported, Imported, Restored
     from dexto_magic.conversation.window import Composition, PromptMessage
     from dexto_magic.errors import (
         ContextOverflowError,
@@ -94,6 +95,7 @@ _HOMES = {
     "agent.blocking_stream": ["BlockingReplyStream"],
     "conversation.context": ["ContextReport", "PromptPreview"],
     "conversation.finding": ["SearchHit", "SearchPage"],
+    "conversation.health": ["Finding", "LockHolder", "StoreReport"],
     "conversation.line": ["Line", "Step"],
     "conversation.messages": [
         "Aside",
@@ -107,7 +109,7 @@ _HOMES = {
     ],
     "conversation.record": ["Claim", "Hold"],
     "conversation.session": ["Removal", "Session", "SessionPage", "Transcript", "TurnChange"],
-    "conversation.transfer": ["Exported", "Imported"],
+    "conversation.transfer": ["BackedUp", "Exported", "Imported", "Restored"],
     "conversation.window": ["Composition", "PromptMessage"],
     "errors": [
         "ContextOverflowError",
@@ -152,6 +154,7 @@ __all__ = [
     "Aside",
     "AsyncDextoAgent",
     "Attachment",
+    "BackedUp",
     "BlockingReplyStream",
     "Change",
     "ChatModel",
@@ -164,6 +167,7 @@ __all__ = [
     "DextoError",
     "DiskStore",
     "Exported",
+    "Finding",
     "Finished",
     "FormatError",
     "Hold",
@@ -171,6 +175,7 @@ __all__ = [
     "InvalidSessionIdError",
     "LLMConfig",
     "Line",
+    "LockHolder",
     "MemoryStore",
     "Message",
     "ModelAuthenticationError",
@@ -187,6 +192,7 @@ __all__ = [
     "Removal",
     "Reply",
     "ReplyStream",
+    "Restored",
     "Rows",
     "SearchHit",
     "SearchPage",
@@ -204,6 +210,7 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreReadOnlyError",
+    "StoreReport",
     "StoreVersionError",
     "TextDelta",
     "ToolCall",

@@ -21,6 +21,7 @@ from dexto_magic.agent.membership import Membership
 from dexto_magic.agent.notebooks import NotebookMethods
 from dexto_magic.agent.sessions import SessionMethods
 from dexto_magic.agent.turns import TurnMethods
+from dexto_magic.agent.upkeep import UpkeepMethods
 from dexto_magic.cancellation import seen_through
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
 from dexto_magic.search.index import SearchIndex
@@ -30,7 +31,7 @@ from dexto_magic.turns.running import TurnHost
 from dexto_magic.turns.unsaved import UnsavedReplies
 
 
-class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMethods):
+class AsyncDextoAgent(SessionMethods, TurnMethods, ContextMethods, NotebookMethods, UpkeepMethods):
     """Conversations with a model, each in a named session that outlives this process.
 
     Use it as an asynchronous context manager, or call ``start`` and ``stop``. It belongs to the

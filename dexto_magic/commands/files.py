@@ -37,7 +37,7 @@ def exported(
     """
     path = f"{_file_name(name or 'sessions')}{'.jsonl' if name is None else '.md'}"
     if file:
-        path = _written_out(file)
+        path = written_out(file)
     names = None if name is None else [name]
     return export_sessions(agent, path, names, format=form, replace_file=force, progress=progress)
 
@@ -57,10 +57,11 @@ def imported(
         FormatError: The file cannot be read, or is of no format that can be taken in.
         StoreError: The store cannot take it.
     """
-    return import_sessions(agent, _written_out(file), format=form, progress=progress)
+    return import_sessions(agent, written_out(file), format=form, progress=progress)
 
 
-def _written_out(file: str) -> str:
+def written_out(file: str) -> str:
+    """The name of a file, ``~`` written out where that is somebody's home."""
     return os.path.expanduser(file)  # noqa: PTH111  # a user that is not there is no error
 
 
