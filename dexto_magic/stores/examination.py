@@ -112,7 +112,8 @@ class Examination:
 
     def _exists(self) -> bool:
         try:
-            found = any(os.scandir(self._folder))
+            with os.scandir(self._folder) as files:
+                found = any(files)
         except (FileNotFoundError, NotADirectoryError):
             found = False
         except OSError as error:
