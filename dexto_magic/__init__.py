@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dexto_magic.agent.sync_agent import DextoAgent
     from dexto_magic.conversation.context import ContextReport, PromptPreview
     from dexto_magic.conversation.finding import SearchHit, SearchPage
+    from dexto_magic.conversation.health import Finding, LockHolder, StoreReport
     from dexto_magic.conversation.line import Line, Step
     from dexto_magic.conversation.messages import (
         Aside,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
         Transcript,
         TurnChange,
     )
-    from dexto_magic.conversation.transfer import Exported, Imported
+    from dexto_magic.conversation.transfer import BackedUp, Exported, Imported, Restored
     from dexto_magic.conversation.window import Composition, PromptMessage
     from dexto_magic.errors import (
         ContextOverflowError,
@@ -93,6 +94,7 @@ _HOMES = {
     "agent.blocking_stream": ["BlockingReplyStream"],
     "conversation.context": ["ContextReport", "PromptPreview"],
     "conversation.finding": ["SearchHit", "SearchPage"],
+    "conversation.health": ["Finding", "LockHolder", "StoreReport"],
     "conversation.line": ["Line", "Step"],
     "conversation.messages": [
         "Aside",
@@ -106,7 +108,7 @@ _HOMES = {
     ],
     "conversation.record": ["Claim", "Hold"],
     "conversation.session": ["Removal", "Session", "SessionPage", "Transcript", "TurnChange"],
-    "conversation.transfer": ["Exported", "Imported"],
+    "conversation.transfer": ["BackedUp", "Exported", "Imported", "Restored"],
     "conversation.window": ["Composition", "PromptMessage"],
     "errors": [
         "ContextOverflowError",
@@ -150,6 +152,7 @@ __all__ = [
     "Aside",
     "AsyncDextoAgent",
     "Attachment",
+    "BackedUp",
     "BlockingReplyStream",
     "Change",
     "ChatModel",
@@ -162,6 +165,7 @@ __all__ = [
     "DextoError",
     "DiskStore",
     "Exported",
+    "Finding",
     "Finished",
     "FormatError",
     "Hold",
@@ -169,6 +173,7 @@ __all__ = [
     "InvalidSessionIdError",
     "LLMConfig",
     "Line",
+    "LockHolder",
     "MemoryStore",
     "Message",
     "ModelAuthenticationError",
@@ -185,6 +190,7 @@ __all__ = [
     "Removal",
     "Reply",
     "ReplyStream",
+    "Restored",
     "Rows",
     "SearchHit",
     "SearchPage",
@@ -202,6 +208,7 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreReadOnlyError",
+    "StoreReport",
     "StoreVersionError",
     "TextDelta",
     "ToolCall",

@@ -23,6 +23,7 @@ from dexto_magic.agent.notebooks import NotebookMethods
 from dexto_magic.agent.ridding import Ridding
 from dexto_magic.agent.searching import SearchMethods
 from dexto_magic.agent.turns import TurnMethods
+from dexto_magic.agent.upkeep import UpkeepMethods
 from dexto_magic.cancellation import seen_through
 from dexto_magic.llm.providers import LLMConfig, llm_config, spec
 from dexto_magic.search.index import SearchIndex
@@ -32,7 +33,14 @@ from dexto_magic.turns.running import TurnHost
 from dexto_magic.turns.unsaved import UnsavedReplies
 
 
-class AsyncDextoAgent(ExchangeMethods, TurnMethods, SearchMethods, ContextMethods, NotebookMethods):
+class AsyncDextoAgent(
+    ExchangeMethods,
+    TurnMethods,
+    SearchMethods,
+    ContextMethods,
+    NotebookMethods,
+    UpkeepMethods,
+):
     """Conversations with a model, each in a named session that outlives this process.
 
     Use it as an asynchronous context manager, or call ``start`` and ``stop``. It belongs to the

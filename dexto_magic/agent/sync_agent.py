@@ -41,6 +41,24 @@ def _blocking(
     return call
 
 
+def _blocking_anytime(
+    method: Callable[Concatenate[AsyncDextoAgent, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[DextoAgent, P], T]:
+    """The same for a method that an agent has that is not started: on a loop for this call."""
+
+    @functools.wraps(method)
+    def call(self: DextoAgent, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._background is not None or self._was_forked:
+            return self._wait(lambda agent: method(agent, *args, **kwargs))
+        background = BackgroundLoop("dexto-agent")
+        try:
+            return background.run(lambda: method(self._agent, *args, **kwargs))
+        finally:
+            background.close()
+
+    return call
+
+
 class DextoAgent:
     """Conversations with a model, each in a named session that outlives this process.
 
@@ -155,6 +173,9 @@ class DextoAgent:
     compact = _blocking(AsyncDextoAgent.compact)
     generate_title = _blocking(AsyncDextoAgent.generate_title)
     cancel = _blocking(AsyncDextoAgent.cancel)
+    doctor = _blocking_anytime(AsyncDextoAgent.doctor)
+    backup = _blocking_anytime(AsyncDextoAgent.backup)
+    restore = _blocking_anytime(AsyncDextoAgent.restore)
     set_key = _blocking(AsyncDextoAgent.set_key)
     notebook_session = _blocking(AsyncDextoAgent.notebook_session)
     adopt_notebook = _blocking(AsyncDextoAgent.adopt_notebook)

@@ -112,7 +112,11 @@ def confirmed(
     """Whether what would be lost may be lost: said by ``--yes``, or asked at a terminal."""
     if parsed.yes:
         return True
-    loss = commands.loss(agent, parsed.name, since=datetime.now(UTC), turn=turn)
+    return agreed(commands.loss(agent, parsed.name, since=datetime.now(UTC), turn=turn), verb)
+
+
+def agreed(loss: str | None, verb: str) -> bool:
+    """Whether there is nothing to lose, or who sits at a terminal agrees to lose it."""
     if loss is None:
         return True
     if sys.stdin is not None and sys.stdin.isatty():  # it is None where it was closed

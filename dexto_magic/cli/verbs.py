@@ -7,10 +7,13 @@ import functools
 from collections.abc import Callable
 
 from dexto_magic import commands
-from dexto_magic.agent.sync_agent import DextoAgent
+from dexto_magic.cli.agents import STORE, asking_agent, quiet_agent
 from dexto_magic.cli.console import confirmed, follow, note, piped, show, terminal
+from dexto_magic.cli.upkeep import backup, doctor, restore
 from dexto_magic.commands.arguments import (
     AT,
+    BACKUP,
+    BEFORE,
     EVERY_SESSION,
     EVERYTHING,
     FILE,
@@ -21,6 +24,7 @@ from dexto_magic.commands.arguments import (
     OPTIONAL_FILE,
     PAGE,
     PATTERN,
+    RESTORED,
     ROLE,
     SETTING,
     SINCE,
@@ -39,39 +43,19 @@ from dexto_magic.commands.arguments import (
 )
 from dexto_magic.commands.progress import shown_progress
 from dexto_magic.errors import ModelRequestError, SettingsError
-from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.rendering.finding import search_text
 from dexto_magic.rendering.results import Renamed
-from dexto_magic.settings import folder
-
-
-def _agent(parsed: argparse.Namespace) -> DextoAgent:
-    """The agent for a verb that asks no model: a ``DEXTO_MODEL`` of no sense must not matter."""
-    _check_store(parsed)
-    return DextoAgent(PRACTICE, store=parsed.store, label="dexto-magic")
-
-
-def _asking_agent(parsed: argparse.Namespace) -> DextoAgent:
-    """The agent for a verb that asks a model."""
-    _check_store(parsed)
-    return DextoAgent(parsed.model, store=parsed.store, label="dexto-magic")
-
-
-def _check_store(parsed: argparse.Namespace) -> None:
-    if parsed.store is not None and not folder(parsed.store).exists():
-        # None is made where a name was mistyped.
-        raise SettingsError(f"There is no folder {parsed.store!r}.", option="store")
 
 
 def _sessions(parsed: argparse.Namespace) -> int:
     """List sessions, most recently used first."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         return show(commands.sessions(agent, parsed.pattern, limit=parsed.number))
 
 
 def _history(parsed: argparse.Namespace) -> int:
     """Show turns of a session: the newest, those around one, all versions."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         return show(
             commands.history(
                 agent, parsed.name, turns=parsed.number, at=parsed.at, everything=parsed.all
@@ -81,7 +65,7 @@ def _history(parsed: argparse.Namespace) -> int:
 
 def _search(parsed: argparse.Namespace) -> int:
     """Find words in all sessions, with the command that shows each hit in place."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         found = commands.search(
             agent,
             query_of(parsed.words),
@@ -103,7 +87,7 @@ def _export(parsed: argparse.Namespace) -> int:
     )
     if name is None and not parsed.all:
         raise SettingsError("Name a session, or ask for all with --all.", option="name")
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         told = commands.exported(
             agent, name, file, force=parsed.force, form=parsed.format, progress=shown_progress
         )
@@ -113,7 +97,7 @@ def _export(parsed: argparse.Namespace) -> int:
 
 def _import(parsed: argparse.Namespace) -> int:
     """Take in an export, a notebook, OpenAI messages, a ChatGPT export or llm's logs."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         imported = commands.imported(
             agent, parsed.file, form=parsed.format, progress=shown_progress
         )
@@ -126,7 +110,7 @@ def _ask(parsed: argparse.Namespace) -> int:
     text = piped() if parsed.words == ["-"] else " ".join(parsed.words)
     if not text.strip():
         raise ModelRequestError("The message is empty; nothing was sent.")
-    with _asking_agent(parsed) as agent:
+    with asking_agent(parsed) as agent:
         session, line = commands.known_or_made(agent, parsed.name)
         if line is not None:
             note(line)
@@ -135,7 +119,7 @@ def _ask(parsed: argparse.Namespace) -> int:
 
 def _retry(parsed: argparse.Namespace) -> int:
     """Ask a turn of a session again, the last one, or something else in its place."""
-    with _asking_agent(parsed) as agent:
+    with asking_agent(parsed) as agent:
         text = " ".join(parsed.words) or None
         stream = agent.stream_retry(parsed.name, text, turn=parsed.at, wait=parsed.wait)
         return follow(stream)
@@ -143,19 +127,19 @@ def _retry(parsed: argparse.Namespace) -> int:
 
 def _undo(parsed: argparse.Namespace) -> int:
     """Take the last turn of a session back, or bring its version before back."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         return show(agent.undo(parsed.name))
 
 
 def _redo(parsed: argparse.Namespace) -> int:
     """Bring back what was undone last."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         return show(agent.redo(parsed.name))
 
 
 def _forget(parsed: argparse.Namespace) -> int:
     """Take a turn away for good, in all its versions."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         if not confirmed(agent, parsed, "Forget", turn=parsed.turn):
             return 1
         return show(agent.forget_turn(parsed.name, parsed.turn))
@@ -163,13 +147,13 @@ def _forget(parsed: argparse.Namespace) -> int:
 
 def _fork(parsed: argparse.Namespace) -> int:
     """Go on from a session, or from a turn of it, in a new one."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         return show(commands.forked(agent, parsed.name, parsed.new, turn=parsed.at))
 
 
 def _rename(parsed: argparse.Namespace) -> int:
     """Give a session another name."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         session = agent.rename_session(parsed.old, parsed.new)
         return show(Renamed(parsed.old, session, made=parsed.old != parsed.new))
 
@@ -179,9 +163,9 @@ def _title(parsed: argparse.Namespace) -> int:
     if parsed.generate:
         if parsed.text is not None:
             raise SettingsError("Give a title, or have it written with --generate.", option="text")
-        with _asking_agent(parsed) as agent:
+        with asking_agent(parsed) as agent:
             return show(commands.title_of(agent.generate_title(parsed.name)))
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         session = commands.known(agent, parsed.name)
         if parsed.text is not None:
             session = agent.update_session(session.id, title=parsed.text)
@@ -190,7 +174,7 @@ def _title(parsed: argparse.Namespace) -> int:
 
 def _set(parsed: argparse.Namespace) -> int:
     """Show or change what a session does when the window is full."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         session = commands.known(agent, parsed.name)
         if parsed.setting:
             session = commands.configure(agent, session.id, parsed.setting)
@@ -199,19 +183,19 @@ def _set(parsed: argparse.Namespace) -> int:
 
 def _context(parsed: argparse.Namespace) -> int:
     """Show how full the context window is."""
-    with _asking_agent(parsed) as agent:
+    with asking_agent(parsed) as agent:
         return show(agent.context(parsed.name))
 
 
 def _compact(parsed: argparse.Namespace) -> int:
     """Have the older turns of a session summarised."""
-    with _asking_agent(parsed) as agent:
+    with asking_agent(parsed) as agent:
         return show(agent.compact(parsed.name, tell=note))
 
 
 def _usage(parsed: argparse.Namespace) -> int:
     """Show where the tokens of a session went, or of all."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         if parsed.all and parsed.name is not None:
             raise SettingsError("Name one session, or ask for all with --all.", option="name")
         return show(commands.usage(agent, parsed.name, rates=commands.prices({})))
@@ -219,13 +203,13 @@ def _usage(parsed: argparse.Namespace) -> int:
 
 def _new(parsed: argparse.Namespace) -> int:
     """Make a session."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         return show(agent.create_session(parsed.name))
 
 
 def _system(parsed: argparse.Namespace) -> int:
     """Show or set the system prompt of a session."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         session = commands.known(agent, parsed.name)
         if parsed.text is not None:
             session = agent.update_session(session.id, system=parsed.text)
@@ -234,7 +218,7 @@ def _system(parsed: argparse.Namespace) -> int:
 
 def _model(parsed: argparse.Namespace) -> int:
     """Show or choose the model of a session."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         session = commands.known(agent, parsed.name)
         if parsed.model is not None:
             session = agent.update_session(session.id, model=parsed.model)
@@ -243,7 +227,7 @@ def _model(parsed: argparse.Namespace) -> int:
 
 def _reset(parsed: argparse.Namespace) -> int:
     """Take all messages of a session away, and keep the session."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         if not confirmed(agent, parsed, "Reset"):
             return 1
         return show(agent.reset_conversation(parsed.name))
@@ -251,7 +235,7 @@ def _reset(parsed: argparse.Namespace) -> int:
 
 def _delete(parsed: argparse.Namespace) -> int:
     """Take a session away with all that it holds."""
-    with _agent(parsed) as agent:
+    with quiet_agent(parsed) as agent:
         if not confirmed(agent, parsed, "Delete"):
             return 1
         return show(agent.delete_session(parsed.name))
@@ -266,12 +250,6 @@ def _demo(parsed: argparse.Namespace) -> int:
     run = demo.headless if parsed.headless else demo.lab
     return run(parsed.model, say=say)
 
-
-_STORE = option(
-    "--store",
-    metavar="FOLDER",
-    text="where the sessions are kept; otherwise DEXTO_HOME, else the platform's user data",
-)
 
 _MODEL = option(
     "--model", metavar="PROVIDER:NAME", text="who answers; otherwise DEXTO_MODEL, else the default"
@@ -315,8 +293,8 @@ _SESSION = session_name()
 _TARGET = session_name("target", optional=True)
 
 VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], ...] = (
-    (_sessions, (PATTERN, number(commands.SHOWN_SESSIONS, "sessions"), _STORE)),
-    (_history, (_SESSION, number(None, "turns"), AT, EVERYTHING, _STORE)),
+    (_sessions, (PATTERN, number(commands.SHOWN_SESSIONS, "sessions"), STORE)),
+    (_history, (_SESSION, number(None, "turns"), AT, EVERYTHING, STORE)),
     (
         _search,
         (
@@ -327,28 +305,31 @@ VERBS: tuple[tuple[Callable[[argparse.Namespace], int], tuple[Argument, ...]], .
             UNTIL,
             number(commands.SHOWN_HITS, "hits on a page"),
             PAGE,
-            _STORE,
+            STORE,
         ),
     ),
-    (_ask, (_SESSION, _ASKED_WORDS, _MODEL, _WAIT, _STORE)),
-    (_retry, (_SESSION, _ANY_WORDS, _AGAIN, _MODEL, _WAIT, _STORE)),
-    (_undo, (_SESSION, _STORE)),
-    (_redo, (_SESSION, _STORE)),
-    (_forget, (_SESSION, TURN, YES, _STORE)),
-    (_fork, (_SESSION, session_name("new", metavar="NEW"), UP_TO, _STORE)),
-    (_rename, (session_name("old", metavar="OLD"), session_name("new", metavar="NEW"), _STORE)),
-    (_title, (_SESSION, _TEXT, GENERATE, _MODEL, _STORE)),
-    (_set, (_SESSION, SETTING, _STORE)),
-    (_context, (_SESSION, _MODEL, _STORE)),
-    (_compact, (_SESSION, _MODEL, _STORE)),
-    (_usage, (session_name(optional=True), EVERY_SESSION, _STORE)),
-    (_reset, (_SESSION, YES, _STORE)),
-    (_delete, (_SESSION, YES, _STORE)),
-    (_new, (_SESSION, _STORE)),
-    (_system, (_SESSION, _SYSTEM_TEXT, _STORE)),
-    (_model, (_SESSION, _OWN_MODEL, _STORE)),
-    (_export, (_TARGET, OPTIONAL_FILE, EVERY_SESSION, FORMAT, FORCE, _STORE)),
-    (_import, (FILE, FORMAT, _STORE)),
+    (_ask, (_SESSION, _ASKED_WORDS, _MODEL, _WAIT, STORE)),
+    (_retry, (_SESSION, _ANY_WORDS, _AGAIN, _MODEL, _WAIT, STORE)),
+    (_undo, (_SESSION, STORE)),
+    (_redo, (_SESSION, STORE)),
+    (_forget, (_SESSION, TURN, YES, STORE)),
+    (_fork, (_SESSION, session_name("new", metavar="NEW"), UP_TO, STORE)),
+    (_rename, (session_name("old", metavar="OLD"), session_name("new", metavar="NEW"), STORE)),
+    (_title, (_SESSION, _TEXT, GENERATE, _MODEL, STORE)),
+    (_set, (_SESSION, SETTING, STORE)),
+    (_context, (_SESSION, _MODEL, STORE)),
+    (_compact, (_SESSION, _MODEL, STORE)),
+    (_usage, (session_name(optional=True), EVERY_SESSION, STORE)),
+    (_reset, (_SESSION, YES, STORE)),
+    (_delete, (_SESSION, YES, STORE)),
+    (_new, (_SESSION, STORE)),
+    (_system, (_SESSION, _SYSTEM_TEXT, STORE)),
+    (_model, (_SESSION, _OWN_MODEL, STORE)),
+    (_export, (_TARGET, OPTIONAL_FILE, EVERY_SESSION, FORMAT, FORCE, STORE)),
+    (_import, (FILE, FORMAT, STORE)),
+    (doctor, (STORE,)),
+    (backup, (BACKUP, FORCE, STORE)),
+    (restore, (RESTORED, BEFORE, YES, STORE)),
     (_demo, (_DEMO_MODEL, _HEADLESS)),
 )
 """What each verb does, and what it takes; the first line of a function is its help."""

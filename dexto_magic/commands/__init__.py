@@ -28,6 +28,7 @@ from dexto_magic.commands.reading import (
     search,
     usage,
 )
+from dexto_magic.commands.upkeep import backed_up, examined, restored, what_restoring_takes
 
 __all__ = [
     "SETTINGS",
@@ -35,7 +36,9 @@ __all__ = [
     "SHOWN_HITS",
     "SHOWN_SESSIONS",
     "SHOWN_TURNS",
+    "backed_up",
     "configure",
+    "examined",
     "exported",
     "forked",
     "history",
@@ -47,10 +50,12 @@ __all__ = [
     "model_of",
     "prices",
     "renamed",
+    "restored",
     "search",
     "sessions",
     "settings_of",
     "system_of",
     "title_of",
     "usage",
+    "what_restoring_takes",
 ]

@@ -122,6 +122,13 @@ OPTIONAL_FILE = Argument(
     ("file",),
     {"metavar": "FILE", "nargs": "?", "help": "a name that ends in .md, .jsonl, .json or .ipynb"},
 )
+BACKUP = Argument(("file",), {"metavar": "FILE", "help": "the file for the backup"})
+RESTORED = Argument(("file",), {"metavar": "FILE", "help": "the backup"})
+BEFORE = option(
+    "--before",
+    metavar="OTHER",
+    text="the file for a backup of what is there now; otherwise one beside the store's folder",
+)
 FILE = Argument(("file",), {"metavar": "FILE", "help": "the file to read"})
 
 _VALUED = ("--session", "--role", "--since", "--until", "--page", "-n", "--number")

@@ -36,7 +36,7 @@ def exported(
         StoreError: The store cannot be read.
     """
     if file:
-        path = _written_out(file)
+        path = written_out(file)
     else:
         form = form or ("jsonl" if name is None else "markdown")
         path = _file_name(name or "sessions") + suffix_of(form)
@@ -59,10 +59,11 @@ def imported(
         FormatError: The file cannot be read, or is of no format that can be taken in.
         StoreError: The store cannot take it.
     """
-    return agent.import_sessions(_written_out(file), format=form, progress=progress)
+    return agent.import_sessions(written_out(file), format=form, progress=progress)
 
 
-def _written_out(file: str) -> str:
+def written_out(file: str) -> str:
+    """The name of a file, ``~`` written out where that is somebody's home."""
     return os.path.expanduser(file)  # noqa: PTH111  # a user that is not there is no error
 
 

@@ -1,4 +1,4 @@
-"""What an export or an import did: how much of it, how far it is, and what could not be read."""
+"""What an export, an import, a backup or a restore did: how much of it, and what went wrong."""
 
 from __future__ import annotations
 
@@ -58,3 +58,43 @@ class Imported:
     already: int
     continues: tuple[tuple[str, str], ...] = ()
     broken: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackedUp:
+    """A backup of a store.
+
+    Attributes:
+        path: The file.
+        sessions: How many sessions are in it.
+        messages: How many messages of them are in view.
+        size: Its bytes.
+    """
+
+    path: str
+    sessions: int
+    messages: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """A store whose content was replaced by a backup's.
+
+    Attributes:
+        path: The backup.
+        location: Where the store is.
+        sessions: How many sessions came from it.
+        messages: How many messages of them are in view.
+        before: The backup of what was there before, or ``None`` if there was nothing.
+        set_aside: The folder of the files that were there before, where these were damaged.
+        purge_pending: Whether bytes of what was there before may still be in the store's files.
+    """
+
+    path: str
+    location: str
+    sessions: int
+    messages: int
+    before: BackedUp | None
+    set_aside: str | None
+    purge_pending: bool

@@ -37,7 +37,8 @@ _SHOWN = {
         "TurnChange",
     ),
     "dexto_magic.conversation.finding": ("SearchPage",),
-    "dexto_magic.conversation.transfer": ("Exported", "Imported"),
+    "dexto_magic.conversation.health": ("StoreReport",),
+    "dexto_magic.conversation.transfer": ("BackedUp", "Exported", "Imported", "Restored"),
     "dexto_magic.conversation.usage": ("UsageReport",),
     "dexto_magic.rendering.results": ("Facts", "Forked", "Renamed", "Said", "SessionTable"),
 }

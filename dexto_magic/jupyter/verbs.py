@@ -13,7 +13,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from dexto_magic.jupyter import history_verbs, session_verbs
+from dexto_magic.jupyter import history_verbs, session_verbs, upkeep_verbs
 from dexto_magic.jupyter.workbench import Workbench
 from dexto_magic.rendering import plain
 from dexto_magic.rendering.results import Facts
@@ -162,6 +162,17 @@ _ROWS = (
         "import FILE [--format FORMAT]",
         "take in an export, a notebook, OpenAI messages, a ChatGPT export or llm's logs",
         history_verbs.import_,
+    ),
+    Verb("doctor", "look the store over: what is wrong, what to do", upkeep_verbs.doctor),
+    Verb(
+        "backup FILE [--force]",
+        "write all sessions to one file, while others use the store",
+        upkeep_verbs.backup,
+    ),
+    Verb(
+        "restore FILE [--before OTHER] [--yes]",
+        "replace all sessions by those of a backup, after a backup of those that are there",
+        upkeep_verbs.restore,
     ),
     Verb("help", "list the verbs", _help),
 )

@@ -26,6 +26,7 @@ from dexto_magic.jupyter.identity import (
     own_session,
     place,
 )
+from dexto_magic.llm.provider_table import PRACTICE
 from dexto_magic.llm.providers import DEFAULT_MODEL, llm_config, spec
 from dexto_magic.settings import MODEL_VARIABLE, Settings
 
@@ -104,6 +105,15 @@ class Workbench:
                 agent.set_key(provider, key)
             self._agent, self._made_for = agent, made_for
         return self._agent
+
+    @property
+    def agent_at_rest(self) -> DextoAgent:
+        """An agent for the store as a whole, not started: perhaps it cannot be opened.
+
+        Raises:
+            SettingsError: ``DEXTO_HOME`` cannot be used.
+        """
+        return DextoAgent(PRACTICE, label="a kernel or terminal")
 
     def prices(self) -> Prices | None:
         """What tokens cost, if the user said so.

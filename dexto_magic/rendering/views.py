@@ -11,14 +11,17 @@ from functools import singledispatch
 
 from dexto_magic.conversation.context import ContextReport, PromptPreview
 from dexto_magic.conversation.finding import SearchPage
+from dexto_magic.conversation.health import StoreReport
 from dexto_magic.conversation.messages import Reply
 from dexto_magic.conversation.session import Removal, Session, SessionPage, Transcript, TurnChange
-from dexto_magic.conversation.transfer import Exported, Imported
+from dexto_magic.conversation.transfer import BackedUp, Exported, Imported, Restored
 from dexto_magic.conversation.usage import UsageReport
 from dexto_magic.rendering import html, markup, plain, preview
 from dexto_magic.rendering.context import context_html, context_text
 from dexto_magic.rendering.finding import search_html, search_text
+from dexto_magic.rendering.health import report_html, report_text
 from dexto_magic.rendering.markdown import to_html
+from dexto_magic.rendering.replacing import backed_up_lines, restored_lines
 from dexto_magic.rendering.results import Facts, Forked, Renamed, Said, SessionTable
 from dexto_magic.rendering.usage import usage_html, usage_text
 
@@ -260,6 +263,36 @@ def imported_lines(value: Imported) -> list[str]:
     if len(value.broken) > _NAMED:
         lines.append(f"So could {plain.number(len(value.broken) - _NAMED)} more not.")
     return lines
+
+
+@as_text.register
+def _(value: StoreReport, *, width: int = 80, color: bool = False) -> str:
+    return report_text(value, width=width, color=color)
+
+
+@as_html.register
+def _(value: StoreReport) -> str:
+    return report_html(value)
+
+
+@as_text.register
+def _(value: BackedUp, *, width: int = 80, color: bool = False) -> str:
+    return _lines(backed_up_lines(value))
+
+
+@as_html.register
+def _(value: BackedUp) -> str:
+    return html.lines_html(backed_up_lines(value))
+
+
+@as_text.register
+def _(value: Restored, *, width: int = 80, color: bool = False) -> str:
+    return _lines(restored_lines(value))
+
+
+@as_html.register
+def _(value: Restored) -> str:
+    return html.lines_html(restored_lines(value))
 
 
 @as_text.register

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar, get_args
 
 from dexto_magic.conversation.finding import SearchPage
+from dexto_magic.conversation.health import Finding, StoreReport
 from dexto_magic.conversation.messages import Role
 from dexto_magic.errors import SettingsError, StoreError
 from dexto_magic.search.desk import Desk
@@ -21,6 +23,8 @@ from dexto_magic.search.following import catch_up
 from dexto_magic.search.lookup import Wanted, look_up
 from dexto_magic.search.query import parse
 from dexto_magic.search.shelf import Shelf
+from dexto_magic.search.state import state_of
+from dexto_magic.stores.errands import Errand, done
 from dexto_magic.stores.protocol import Store
 
 T = TypeVar("T")
@@ -140,6 +144,20 @@ class SearchIndex:
                 return True
         except StoreError:
             return False  # it is gone from the store, and nothing may keep that from being told
+
+    async def examined(self, report: StoreReport) -> StoreReport:
+        """A report on the store, and on its index, too; nothing is opened for it, or changed."""
+        folder = self._store.side_folder
+        if folder is None:
+            return report
+
+        def look(errand: Errand) -> tuple[str, list[Finding]]:
+            with errand.at_work():
+                return state_of(folder, report)
+
+        state, found = await done(look)
+        findings = sorted((*report.findings, *found), key=lambda one: one.level != "problem")
+        return replace(report, search=state, findings=tuple(findings))
 
     async def close(self) -> None:
         """Lets go of everything. It is opened again when it is used."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar, Unpack
 
 from dexto_magic.cancellation import settled
+from dexto_magic.conversation.health import StoreReport
 from dexto_magic.conversation.history import Signal, rows_of
 from dexto_magic.conversation.messages import Aside, Message
 from dexto_magic.conversation.record import Claim, Hold, Partial, SessionChanges, SessionRecord
@@ -27,14 +28,16 @@ from dexto_magic.conversation.session import (
     Transcript,
     TurnChange,
 )
+from dexto_magic.conversation.transfer import BackedUp, Restored
 from dexto_magic.conversation.wire import aside_to_json, message_to_json
 from dexto_magic.errors import SessionError, StoreError
 from dexto_magic.settings import folder
-from dexto_magic.stores import construction, revision
+from dexto_magic.stores import backups, construction, errands, restoring, revision
 from dexto_magic.stores.codec import encode
 from dexto_magic.stores.engine import SIDE_FOLDER, Engine
+from dexto_magic.stores.examination import examined
 from dexto_magic.stores.ledger import Ledger
-from dexto_magic.stores.protocol import Change, Owner, Rows, Store
+from dexto_magic.stores.protocol import Change, Owner, Rows, Store, Tell
 from dexto_magic.stores.rows import partial_to_json
 from dexto_magic.stores.waiting import outcome, waiter_of
 
@@ -93,6 +96,26 @@ class DiskStore(Store):
         engine, self._engine = self._mine(), None
         if engine is not None:
             await settled(waiter_of(engine.close()))
+
+    async def examine(self) -> StoreReport:
+        return await errands.done(lambda errand: examined(self._home, errand))
+
+    async def back_up(self, path: Path, *, replace_file: bool, tell: Tell) -> BackedUp:
+        return await errands.done(
+            lambda errand: backups.back_up(
+                self._home, path, replace_file=replace_file, errand=errand, tell=tell
+            )
+        )
+
+    async def restore_backup(self, path: Path, *, before: Path | None, tell: Tell) -> Restored:
+        task = restoring.Task(
+            home=self._home, path=path, before=before, timeout=self._timeout, now=self._now
+        )
+        done = await errands.done(lambda errand: restoring.restored(task, errand, tell))
+        engine = self._mine()
+        if done.purge_pending and engine is not None and engine.is_open:
+            engine.purge()
+        return done
 
     async def join(self, label: str) -> Owner:
         return await outcome((await self._running()).join(label))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -25,6 +26,7 @@ from dexto_magic.stores.locks import Gate, Liveness, is_alive, sweep
 from dexto_magic.stores.protocol import Owner
 from dexto_magic.stores.purging import Purge, Purger
 from dexto_magic.stores.removal import is_pending
+from dexto_magic.stores.restoring import NEW_FOLDER
 from dexto_magic.stores.table import Table
 from dexto_magic.stores.threads import Job, Worker, read_each, write_together
 
@@ -160,6 +162,7 @@ class Engine:
                 )
             with self._writer.lock:
                 inspect(folder)
+                shutil.rmtree(self._home / NEW_FOLDER, ignore_errors=True)
                 ledger = self._use(Table(folder, timeout=self._timeout))
                 ledger.initialise()
                 sweep(self._owners_folder)

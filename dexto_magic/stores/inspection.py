@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,23 @@ def inspect(folder: Path) -> None:
         return
     try:
         # Alone, it is open in no kernel: none can write here before the gate is free again.
-        connection = _connect(folder, immutable=_is_alone(folder))
-        try:
-            strange, entries, version = _contents(connection)
-        finally:
-            connection.close()
+        with looked_into(folder) as connection:
+            check_contents(connection, path)
     except sqlite3.Error as error:
         if not is_fault(error):
             raise
         raise translation(error, folder) from error
+
+
+def check_contents(connection: sqlite3.Connection, path: Path) -> None:
+    """Lets pass what ``inspect`` does, in a database that is open; ``path`` is what to call it.
+
+    Raises:
+        StoreVersionError: A newer version wrote it.
+        StoreCorruptedError: It is not one that this package made.
+        sqlite3.Error: It cannot be read.
+    """
+    strange, entries, version = _contents(connection)
     if version:
         _check_version(decode(*version[0]), path)
     if strange:
@@ -154,8 +163,7 @@ class ReadOnlyCache:
     def _sql(self) -> Callable[..., sqlite3.Cursor]:
         """Executes a statement on the calling thread's connection."""
         if not hasattr(self._local, "connection"):
-            fixed = _is_alone(self._folder) and _is_fixed(self._folder)
-            self._local.connection = _connect(self._folder, immutable=fixed)
+            self._local.connection = connected(self._folder)
         connection: sqlite3.Connection = self._local.connection
         return connection.execute
 
@@ -164,6 +172,30 @@ class ReadOnlyCache:
         if hasattr(self._local, "connection"):
             self._local.connection.close()
             del self._local.connection
+
+
+def connected(folder: Path) -> sqlite3.Connection:
+    """A connection that reads what others may be writing.
+
+    Raises:
+        sqlite3.Error: There is no database, or it cannot be read.
+    """
+    return _connect(folder, immutable=_is_alone(folder) and _is_fixed(folder))
+
+
+@contextmanager
+def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for a look at a database that leaves no trace in its folder.
+
+    SQLite makes side files even for reading where there are none; then nobody has the database
+    open, and it is read as if it could not change. What is there already of them it uses: in the
+    one with ``-shm`` those who read take note of each other.
+
+    Raises:
+        sqlite3.Error: There is no database, or it cannot be read.
+    """
+    with closing(_connect(folder, immutable=_is_alone(folder))) as connection:
+        yield connection
 
 
 def _connect(folder: Path, *, immutable: bool) -> sqlite3.Connection:

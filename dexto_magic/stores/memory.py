@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias, Unpack
 
 from dexto_magic.conversation import descent, history, places, revision
+from dexto_magic.conversation.health import StoreReport
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.line import Line, Step
 from dexto_magic.conversation.messages import Aside, Message, new_id
@@ -28,7 +29,9 @@ from dexto_magic.conversation.session import (
     not_found,
     taken,
 )
-from dexto_magic.stores.protocol import Change, Owner, Rows, Store
+from dexto_magic.conversation.transfer import BackedUp, Restored
+from dexto_magic.errors import StoreError
+from dexto_magic.stores.protocol import Change, Owner, Rows, Store, Tell
 
 _Row: TypeAlias = Message | Aside | None
 """What is written in a session; ``None`` in place of what was forgotten."""
@@ -73,6 +76,15 @@ class MemoryStore(Store):
 
     async def close(self) -> None:
         pass
+
+    async def examine(self) -> StoreReport:
+        raise _no_file("examine")
+
+    async def back_up(self, path: Path, *, replace_file: bool, tell: Tell) -> BackedUp:
+        raise _no_file("back up")
+
+    async def restore_backup(self, path: Path, *, before: Path | None, tell: Tell) -> Restored:
+        raise _no_file("restore")
 
     async def join(self, label: str) -> Owner:
         owner = Owner(id=new_id("own"), holder=f"{label} (process {os.getpid()})")
@@ -473,6 +485,14 @@ class MemoryStore(Store):
             forks=tuple(other.id for other in self._relatives(record)) if record.rows else (),
             purge_pending=False,
         )
+
+
+def _no_file(verb: str) -> StoreError:
+    return StoreError(
+        f"There is nothing to {verb}: these sessions are in memory, without a file, and gone with "
+        "this process. `export_sessions` writes them to one; an agent made with a folder as its "
+        "store keeps them."
+    )
 
 
 def _new_sid() -> str:

@@ -6,11 +6,12 @@ every implementation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Unpack
+from typing import Protocol, TypeAlias, Unpack
 
+from dexto_magic.conversation.health import StoreReport
 from dexto_magic.conversation.history import Signal
 from dexto_magic.conversation.line import Line
 from dexto_magic.conversation.messages import Aside, Message
@@ -22,6 +23,7 @@ from dexto_magic.conversation.session import (
     Transcript,
     TurnChange,
 )
+from dexto_magic.conversation.transfer import BackedUp, Restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,10 @@ class Rows:
     forgets: int
 
 
+Tell: TypeAlias = Callable[[int, int], None]
+"""Is told from time to time how much is done, and of how much; on a thread of its own."""
+
+
 class Store(Protocol):
     """A durable home of sessions.
 
@@ -105,6 +111,39 @@ class Store(Protocol):
         """Lets go of everything, whatever has become of the place; does nothing if it is closed.
 
         It can be opened again.
+        """
+        ...
+
+    async def examine(self) -> StoreReport:
+        """What state it is in; changes nothing, and keeps nobody waiting. It need not be open."""
+        ...
+
+    async def back_up(self, path: Path, *, replace_file: bool, tell: Tell) -> BackedUp:
+        """Writes all that it holds to one file, while others use it. It need not be open.
+
+        Args:
+            path: The file; none of it is there before all of it is.
+            replace_file: Whether a file that is there is replaced.
+            tell: Is told how far it is.
+
+        Raises:
+            FormatError: The file is there already, or cannot be written.
+        """
+        ...
+
+    async def restore_backup(self, path: Path, *, before: Path | None, tell: Tell) -> Restored:
+        """Replaces all that it holds by what a backup does; a backup of that is made before.
+
+        All who have it open go on with the new content. It need not be open, nor sound.
+
+        Args:
+            path: The backup, by this version or an earlier one.
+            before: The file for what it holds now, or ``None`` for one beside it.
+            tell: Is told how far it is.
+
+        Raises:
+            FormatError: The file is no backup, or is damaged, or of a newer version.
+            SessionBusyError: A live owner runs a turn, or makes a session.
         """
         ...
 

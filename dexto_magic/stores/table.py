@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -54,6 +54,9 @@ _PURGE_WAIT_MS = 200
 
 _IN_MEMORY = 2**28
 """Bytes of a database of which SQLite's copy is made in memory when it is written anew."""
+
+_PAGES_AT_ONCE = 2000
+"""Pages of another database that are written between two pauses: 8 MB."""
 
 
 class _Disk(diskcache.Disk):  # type: ignore[misc]  # diskcache publishes no types
@@ -140,6 +143,22 @@ class Table:
                 path=str(path),
             )
 
+    def _verify_not_replaced(self) -> None:
+        """What is gone may be read as long as it is open; but not where there is another store."""
+        if self._read_only:
+            return
+        path = self._folder / DATABASE
+        try:
+            is_other = path.stat().st_ino != self._inode
+        except OSError:
+            is_other = False
+        if is_other:
+            raise StoreError(
+                f"{path} was replaced while it was open, as a restore does with one that is damaged. "
+                "Restart this kernel to open what is there now.",
+                path=str(path),
+            )
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Makes what is done inside one step, on the disk when it ends, or undone by an error.
@@ -173,6 +192,7 @@ class Table:
     def snapshot(self) -> Iterator[None]:
         """Makes what is read inside consistent, whatever others write meanwhile."""
         with self.translated():
+            self._verify_not_replaced()
             self._cache._sql("BEGIN")
             try:
                 yield
@@ -323,6 +343,21 @@ class Table:
                 ((found,),) = sql("PRAGMA temp_store_directory").fetchall()
             return bool(found == folder)
         return False
+
+    def replace_by(self, source: sqlite3.Connection, *, pause: Callable[[], None]) -> None:
+        """Puts the content of another database in place of this one's, in one transaction.
+
+        The file stays, and who has it open goes on with the new content, or with the old as long as
+        what is being read of it lasts. What ``pause`` raises, now and then, undoes it.
+        """
+
+        def step(_: int, remaining: int, __: int) -> None:
+            if remaining:
+                pause()
+
+        with self.translated():
+            self._verify_place()
+            source.backup(self._cache._con, pages=_PAGES_AT_ONCE, progress=step)
 
     def close(self) -> None:
         """Closes the connection of the calling thread."""

@@ -461,6 +461,9 @@ LINES = {
     "search": ["hello", "--session", "nobody"],
     "export": ["nobody", "nobody.md"],
     "import": ["nowhere.jsonl"],
+    "doctor": [],
+    "backup": ["all.db"],
+    "restore": ["all.db"],
     "new": ["nobody"],
     "system": ["nobody"],
     "model": ["nobody"],
@@ -472,7 +475,10 @@ def test_every_verb_is_one_of_these():
     assert set(LINES) == {run.__name__.strip("_") for run, _ in VERBS}
 
 
-@pytest.mark.parametrize("verb", sorted(set(LINES) - {"sessions", "ask", "import", "new", "demo"}))
+OF_NO_SESSION = {"sessions", "ask", "import", "new", "demo", "doctor", "backup", "restore"}
+
+
+@pytest.mark.parametrize("verb", sorted(set(LINES) - OF_NO_SESSION))
 def test_a_session_that_is_not_there_is_an_error_and_none_is_made(home, capsys, monkeypatch, verb):
     monkeypatch.setenv("DEXTO_MODEL", "practice")
     assert cli.main([verb, *LINES[verb]]) == 1
