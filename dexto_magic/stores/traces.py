@@ -60,6 +60,8 @@ class RawFile:
             file = _SHARED.get((found.st_dev, found.st_ino))
             if file is None:
                 file = _SHARED[found.st_dev, found.st_ino] = cls(path.resolve())
+            elif file._descriptor is None:
+                file._path = path.resolve()  # it was moved, or its number is another file's by now
             return file
 
     @property

@@ -75,3 +75,12 @@ def test_a_file_is_open_once_for_all_who_have_it_and_closed_after_the_last(tmp_p
     del second
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(number)
+
+
+def test_a_file_that_was_moved_before_it_was_read_is_found_where_it_is_now(tmp_path):
+    """As is one that has the number of another that is gone."""
+    (tmp_path / "one").write_bytes(b"text")
+    first = RawFile.shared(tmp_path / "one")
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert RawFile.shared(tmp_path / "two") is first
+    assert first.read(0, 4) == b"text"
