@@ -22,7 +22,7 @@ MAX_ID_LENGTH = 128
 Overflow: TypeAlias = Literal["compact", "trim", "error"]
 """What is done when a conversation no longer fits: summarise, leave out, or refuse."""
 
-_JOINERS = "\u200c\u200d"
+JOINERS = "\u200c\u200d"
 """Zero-width joiners: invisible, but part of the spelling in Persian, in Indic scripts, in emoji."""
 
 
@@ -176,7 +176,7 @@ def valid_session_id(text: str) -> str:
             session_id=text,
         )
 
-    if not name.strip(_JOINERS):
+    if not name.strip(JOINERS):
         what = "be empty" if not name else f"consist of joiners alone: {name!a}"
         raise problem(f"A session's name cannot {what}.")
     if len(name) > MAX_ID_LENGTH:
@@ -184,7 +184,7 @@ def valid_session_id(text: str) -> str:
     if name != name.strip():
         raise problem(f"{name!r} begins or ends with white space.")
     for position, character in enumerate(name, start=1):
-        if not (character.isprintable() or character in _JOINERS):
+        if not (character.isprintable() or character in JOINERS):
             raise problem(
                 f"{name!r} holds U+{ord(character):04X} "
                 f"({unicodedata.name(character, 'a control character')}) as character {position}."

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from dexto_magic.conversation.history import automatic_title
 from dexto_magic.conversation.messages import Message, Usage
 from dexto_magic.conversation.session import (
+    JOINERS,
     MAX_ID_LENGTH,
     Session,
     Transcript,
@@ -34,8 +35,6 @@ MAX_TURN = 1_000_000
 all numbers up to it."""
 
 _BEGINNING = 4096
-_JOINERS = "\u200c\u200d"
-"""Zero-width joiners: invisible, but part of the spelling in Persian, in Indic scripts, in emoji."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +121,11 @@ def one_line(text: object) -> str | None:
     if not isinstance(text, str):
         return None
     shown = (
-        character if character.isprintable() or character in _JOINERS else " "
+        character if character.isprintable() or character in JOINERS else " "
         for character in unicodedata.normalize("NFC", text)
     )
     line = " ".join("".join(shown).split())
-    return line if line.strip(_JOINERS) else None
+    return line if line.strip(JOINERS) else None
 
 
 def system_prompt(texts: Iterable[str]) -> str | None:

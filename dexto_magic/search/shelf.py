@@ -79,11 +79,6 @@ class Shelf:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether it is a file."""
-        return self._path is not None
-
     def exists(self) -> bool:
         """Whether there is anything of it."""
         if self._path is None:
