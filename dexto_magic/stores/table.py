@@ -103,8 +103,12 @@ class Table:
             self._file = RawFile.shared(folder / DATABASE)
             self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
             try:
-                self._inode = (folder / DATABASE).stat().st_ino
                 self._verify_settings()
+                # The log, too: whoever copies the database in this process ends SQLite's locks on
+                # it, and then the next process that closes the store takes the log away.
+                self._files = {
+                    name: _identity(folder / name) for name in (DATABASE, f"{DATABASE}-wal")
+                }
             except BaseException:
                 self._cache.close()
                 raise
@@ -127,13 +131,14 @@ class Table:
         """SQLite would acknowledge writes into a file that is no longer there."""
         if self._read_only:
             raise read_only(self._folder)
-        path = self._folder / DATABASE
-        if not path.exists() or path.stat().st_ino != self._inode:
-            raise StoreError(
-                f"{path} was removed or replaced while it was open; nothing was written. Restart "
-                "this kernel to open what is there now.",
-                path=str(path),
-            )
+        for name, file in self._files.items():
+            path = self._folder / name
+            if _identity(path) != file:
+                raise StoreError(
+                    f"{path} was removed or replaced while it was open; nothing was written. "
+                    "Restart this kernel to open what is there now.",
+                    path=str(path),
+                )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -315,3 +320,11 @@ class Table:
             if not is_fault(error):
                 raise
             raise translation(error, self._folder) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is in place: its device and number, or ``None`` for none."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
