@@ -13,11 +13,12 @@ from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dexto_magic.conversation.session import Removal
 from dexto_magic.errors import StoreError
 from dexto_magic.stores.faults import read_only, translation
+from dexto_magic.stores.filesystems import locks_hold, mount_of, unfit, warning_of
 from dexto_magic.stores.inspection import inspect, is_read_only
 from dexto_magic.stores.ledger import Ledger
 from dexto_magic.stores.locks import Gate, Liveness, is_alive, sweep
@@ -44,11 +45,13 @@ class Engine:
         opened: When it is open, or why it cannot be opened.
         waiting: How many wait for that.
         purge_pending: Whether what was removed may still be in a file of the store.
+        warning: What is to be said of the place once it is open, or ``None``.
     """
 
     def __init__(self, home: Path, *, timeout: float, now: Callable[[], datetime]) -> None:
         self.waiting = 0
         self.purge_pending = False
+        self.warning: str | None = None
         self._pid = os.getpid()
         self._home = home
         self._timeout = timeout
@@ -149,6 +152,7 @@ class Engine:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder_beside in (self._owners_folder, self.side_folder):
                 folder_beside.mkdir(mode=0o700, exist_ok=True)
+            journal = self._journal()
             self._gate = Gate(self._home / "gate.lock", timeout=self._timeout)
         except OSError as error:
             raise translation(error, self._home) from error
@@ -160,7 +164,7 @@ class Engine:
                 )
             with self._writer.lock:
                 inspect(folder)
-                ledger = self._use(Table(folder, timeout=self._timeout))
+                ledger = self._use(Table(folder, timeout=self._timeout, journal=journal))
                 ledger.initialise()
                 sweep(self._owners_folder)
                 if is_pending(ledger.entries.table, is_alive=self._is_alive):
@@ -168,6 +172,20 @@ class Engine:
             # Opening a connection may write, so the reader's is opened in here, too.
             self._reader.submit(Job(ledger.touch)).result()
         self.purge_later()
+
+    def _journal(self) -> Literal["wal", "delete"]:
+        """Which journal the place allows.
+
+        Raises:
+            StoreError: None.
+        """
+        mount = mount_of(self._home)
+        if mount is None or not mount.is_remote:
+            return "wal"
+        if not (mount.shares_locks and locks_hold(self._home)):
+            raise unfit(self._home, mount)
+        self.warning = warning_of(self._home, mount)
+        return "delete"
 
     def _drop_derived(self) -> None:
         """Removes what may still hold what was removed from the store: it is made anew from that."""

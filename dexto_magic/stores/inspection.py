@@ -96,7 +96,9 @@ def inspect(folder: Path) -> None:
         return
     try:
         # Alone, it is open in no kernel: none can write here before the gate is free again.
-        connection = _connect(folder, immutable=_is_alone(folder))
+        # Where a writer was killed, only one who may write can put back what it had begun.
+        mode = "rw" if _size(path.with_name(f"{DATABASE}-journal")) else "ro"
+        connection = _connect(folder, immutable=_is_alone(folder), mode=mode)
         try:
             strange, entries, version = _contents(connection)
         finally:
@@ -166,8 +168,8 @@ class ReadOnlyCache:
             del self._local.connection
 
 
-def _connect(folder: Path, *, immutable: bool) -> sqlite3.Connection:
-    uri = (folder / DATABASE).absolute().as_uri() + "?mode=ro"
+def _connect(folder: Path, *, immutable: bool, mode: str = "ro") -> sqlite3.Connection:
+    uri = f"{(folder / DATABASE).absolute().as_uri()}?mode={mode}"
     if immutable:
         # Tells SQLite that it can do without its side files, which it would make even for reading.
         uri += "&immutable=1"

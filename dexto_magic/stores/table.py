@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import diskcache
 
@@ -82,14 +82,24 @@ class Table:
         timeout: Seconds that SQLite waits for a lock. All writers wait at the gate, so it is held
             only by somebody who goes around it.
         read_only: Whether to leave the folder as it is; writing raises ``StoreReadOnlyError`` then.
+        journal: How SQLite keeps what it may have to undo: ``"wal"``, or ``"delete"`` where that
+            cannot be.
 
     Raises:
         StoreError: One of its kinds, naming the folder.
     """
 
-    def __init__(self, folder: Path, *, timeout: float, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        timeout: float,
+        read_only: bool = False,
+        journal: Literal["wal", "delete"] = "wal",
+    ) -> None:
         self._folder = folder
         self._read_only = read_only
+        self._settings = SETTINGS | {"sqlite_journal_mode": journal}
         with self.translated():
             if read_only:
                 self._cache: Any = ReadOnlyCache(folder)
@@ -101,20 +111,21 @@ class Table:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(folder / DATABASE, flags, 0o600))
             self._file = RawFile.shared(folder / DATABASE)
-            self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
+            self._cache = diskcache.Cache(
+                str(folder), timeout=timeout, disk=_Disk, **self._settings
+            )
             try:
                 self._verify_settings()
                 # The log, too: whoever copies the database in this process ends SQLite's locks on
                 # it, and then the next process that closes the store takes the log away.
-                self._files = {
-                    name: _identity(folder / name) for name in (DATABASE, f"{DATABASE}-wal")
-                }
+                names = [DATABASE, f"{DATABASE}-wal"] if journal == "wal" else [DATABASE]
+                self._files = {name: _identity(folder / name) for name in names}
             except BaseException:
                 self._cache.close()
                 raise
 
     def _verify_settings(self) -> None:
-        for name, wanted in SETTINGS.items():
+        for name, wanted in self._settings.items():
             if name in _FIXED_AT_BIRTH:
                 continue
             actual = getattr(self._cache, name)
