@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dexto_magic.conversation.wire import MISREAD
 from dexto_magic.errors import StoreCorruptedError, StoreVersionError
 from dexto_magic.stores.codec import decode
 from dexto_magic.stores.faults import DATABASE, is_fault, translation
@@ -103,7 +104,7 @@ def inspect(folder: Path) -> None:
             strange, entries, version = _contents(connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not is_fault(error):
             raise
         raise translation(error, folder) from error
@@ -192,8 +193,8 @@ def _is_fixed(folder: Path) -> bool:
 
 def _check_version(schema: Any, path: Path) -> None:
     try:
-        oldest, written = schema["minimum_reader"], schema["version"]
-    except (KeyError, TypeError) as error:
+        oldest, written = int(schema["minimum_reader"]), int(schema["version"])
+    except MISREAD as error:
         raise StoreCorruptedError(f"The schema row of {path} cannot be read.") from error
     if oldest > VERSION:
         raise StoreVersionError(

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import diskcache
 
+from dexto_magic.conversation.wire import MISREAD
 from dexto_magic.errors import StoreCorruptedError, StoreError
 from dexto_magic.stores.codec import Row, decode, decode_all
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
@@ -111,9 +112,12 @@ class Table:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(folder / DATABASE, flags, 0o600))
             self._file = RawFile.shared(folder / DATABASE)
-            self._cache = diskcache.Cache(
-                str(folder), timeout=timeout, disk=_Disk, **self._settings
-            )
+            try:
+                self._cache = diskcache.Cache(
+                    str(folder), timeout=timeout, disk=_Disk, **self._settings
+                )
+            except MISREAD as error:  # over settings that it did not write
+                raise translation(error, folder) from error
             try:
                 self._verify_settings()
                 # The log, too: whoever copies the database in this process ends SQLite's locks on
@@ -327,7 +331,8 @@ class Table:
         except diskcache.Timeout as error:
             # What ``transact`` makes of any failure to begin; SQLite's own error is its context.
             raise translation(error.__context__ or error, self._folder) from error
-        except (sqlite3.Error, OSError) as error:
+        # What sqlite3 says of a damaged file need not be text, and then it cannot say it.
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             if not is_fault(error):
                 raise
             raise translation(error, self._folder) from error
