@@ -152,11 +152,10 @@ async def used(store):
     return raised
 
 
-def test_a_damaged_database_gives_errors_of_ours_or_what_is_there(whole, tmp_path, times, counted):
+def test_a_damaged_database_gives_errors_of_ours_or_what_is_there(whole, home, times, counted):
     found = Counter()
     for seed in range(times(150, 3000)):
         chance = random.Random(seed)
-        home = tmp_path / "store"
         shutil.copytree(whole, home)
         store = DiskStore(home, timeout=5)
         damage = chance.choice(DAMAGES)

@@ -3,10 +3,6 @@
 import asyncio
 import random
 import signal
-import tempfile
-from pathlib import Path
-
-import pytest
 
 from dexto_magic.stores.disk import DiskStore
 from tests.support import doomed
@@ -14,15 +10,6 @@ from tests.support.audit import is_intact, strays
 from tests.support.disks import collected, database
 from tests.support.nursery import nursery
 from tests.support.stores import names
-
-MEMORY = Path("/dev/shm")
-"""Where the disk is not waited for: what is killed loses nothing of the system's own memory."""
-
-
-@pytest.fixture
-def home():
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        yield Path(folder) / "store"
 
 
 async def looked(home):
