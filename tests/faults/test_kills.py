@@ -4,6 +4,9 @@ import asyncio
 import random
 import signal
 
+import pytest
+
+from dexto_magic.stores import filesystems
 from dexto_magic.stores.disk import DiskStore
 from tests.support import doomed
 from tests.support.audit import is_intact, strays
@@ -55,7 +58,7 @@ class Ledger:
     def __init__(self):
         self.sessions = {worker: {} for worker in doomed.WORKERS}
         self.counts = dict.fromkeys(
-            ["kills", "of them amid a turn", "amid another step", "amid a recovery"], 0
+            ["kills", "of them amid a recovery", "turns under way", "other steps under way"], 0
         )
         self.steps = self.unsaid = self.cut = 0
         self.oldest = 0.0
@@ -85,7 +88,8 @@ class Ledger:
             assert begun[0] == "ask", f"{begun} was done by half"
             self.turn_checked(cut_turn(found, sessions, begun), begun[2], shown, end)
         if begun is not None:
-            self.counts["of them amid a turn" if begun[0] == "ask" else "amid another step"] += 1
+            kind = "turns" if begun[0] == "ask" else "other steps"
+            self.counts[f"{kind} under way"] += 1
         return told(found)
 
     def turn_checked(self, reply, prompt, shown, end):
@@ -97,9 +101,29 @@ class Ledger:
         self.oldest = max([self.oldest, *(end - at for at in lost)])
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_is_there_by_half(home, server, times, counted):
-    """After each kill some of those who would recover from it are killed, too."""
-    kills = times(20, 200)
+@pytest.fixture
+def mounts(home, monkeypatch):
+    """Makes the store one that is on some file system, as far as it is told."""
+
+    def mounts(kind):
+        table = home.with_name("mounts")
+        table.write_text(f"server:/homes {home.parent.resolve()} {kind} rw 0 0\n")
+        monkeypatch.setattr(filesystems, "MOUNTS", table)
+        return str(table)
+
+    return mounts
+
+
+@pytest.mark.filterwarnings("ignore:.*on a network file system")
+@pytest.mark.parametrize(("kind", "plain", "soak"), [("ext4", 14, 200), ("nfs4", 6, 100)])
+def test_nothing_acknowledged_is_lost_and_nothing_is_there_by_half(
+    home, server, mounts, times, *, kind, plain, soak, counted
+):
+    """With a log and, on what stands in for a network file system, with a rollback journal.
+
+    After each kill some of those who would recover from it are killed, too.
+    """
+    kills, table = times(plain, soak), mounts(kind)
     chance = random.Random(kills)
     server.otherwise = doomed.answer
     ledger = Ledger()
@@ -111,6 +135,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_there_by_half(home, server,
                 url=server.base_url,
                 sessions=ledger.sessions,
                 seed=chance.getrandbits(32),
+                mounts=table,
                 **how,
             )
             ledger.counts["kills"] += lived.code == -signal.SIGKILL
@@ -125,11 +150,11 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_there_by_half(home, server,
             while chance.random() < 0.5:
                 recovering = life(statement=chance.randrange(1, 120), only_look=True)
                 assert recovering.code in (0, -signal.SIGKILL)
-                ledger.counts["amid a recovery"] += recovering.code == -signal.SIGKILL
+                ledger.counts["of them amid a recovery"] += recovering.code == -signal.SIGKILL
             ledger.check(lived, asyncio.run(looked(home)))
     assert ledger.oldest <= 1.0, "what was shown for more than a second is there"
     counted(
-        "kill -9 at random points",
+        f"kill -9 at random points, {'with a log' if kind == 'ext4' else 'on a network stand-in'}",
         {
             **ledger.counts,
             "steps acknowledged": ledger.steps,

@@ -8,8 +8,11 @@ is left.
 import asyncio
 import random
 import time
+import warnings
+from pathlib import Path
 
 from dexto_magic import AsyncDextoAgent
+from dexto_magic.stores import filesystems
 from dexto_magic.stores.disk import DiskStore
 from tests.support.agents import KEY
 from tests.support.nursery import kill_at_statement, say
@@ -49,7 +52,7 @@ def after(sessions, step):
     return sessions
 
 
-def work(home, url, sessions, seed, statement=None, *, only_look=False):
+def work(home, url, sessions, seed, *, mounts, statement=None, only_look=False):
     """Works until it is killed, at a statement of SQLite's or from outside.
 
     Args:
@@ -57,9 +60,12 @@ def work(home, url, sessions, seed, statement=None, *, only_look=False):
         url: Where the model is.
         sessions: What is there, by worker.
         seed: Chooses the steps.
+        mounts: The table that tells what the store is on.
         statement: The number of the statement, or ``None``.
         only_look: Whether to look at all there is, which ends the turns of the dead, and to end.
     """
+    filesystems.MOUNTS = Path(mounts)
+    warnings.simplefilter("ignore")  # of what it is on
     if statement is not None:
         kill_at_statement(statement)
     asyncio.run(_look(home) if only_look else _work(home, url, sessions, random.Random(seed)))
