@@ -55,7 +55,9 @@ async def agent(request, server, tmp_path, anyio_backend):
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run what takes minutes")
     parser.addoption(
-        "--soak", action="store_true", help="do to the store all day what is done once"
+        "--soak",
+        action="store_true",
+        help="do what tests of faults do ten times as often, and keep the figures",
     )
 
 
