@@ -123,7 +123,8 @@ class Table:
                 # The log, too: whoever copies the database in this process ends SQLite's locks on
                 # it, and then the next process that closes the store takes the log away.
                 names = [DATABASE, f"{DATABASE}-wal"] if journal == "wal" else [DATABASE]
-                self._files = {name: _identity(folder / name) for name in names}
+                files = {name: _identity(folder / name) for name in names}
+                self._files = {name: file for name, file in files.items() if file is not None}
             except BaseException:
                 self._cache.close()
                 raise
