@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.support import figures
 from tests.support.agents import KINDS, Either, at
 from tests.support.openai_server import OpenAIServer
 
@@ -53,6 +54,35 @@ async def agent(request, server, tmp_path, anyio_backend):
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run what takes minutes")
+    parser.addoption(
+        "--soak",
+        action="store_true",
+        help="do what tests of faults do ten times as often, and keep the figures",
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Says what tests did and counted; after a soak, keeps it for the README."""
+    counted = figures.figures_of(config)
+    if counted:
+        terminalreporter.section("done and counted")
+        for done, counts in counted.items():
+            terminalreporter.line(figures.line(done, counts))
+        if config.getoption("--soak"):
+            for path in figures.keep(counted, config.rootpath / "test-results"):
+                terminalreporter.line(f"kept in {path.relative_to(config.rootpath)}")
+
+
+@pytest.fixture
+def counted(request):
+    """Takes what a test did and counted: what it did, and numbers by what they are of."""
+    return figures.figures_of(request.config).__setitem__
+
+
+@pytest.fixture
+def times(request):
+    """Chooses how often something is done: in a plain run, and in a soak."""
+    return lambda plain, soak: soak if request.config.getoption("--soak") else plain
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -90,7 +91,11 @@ class DiskStore(Store):
         return await self._read(Ledger.generation)
 
     async def open(self) -> None:
-        await self._opened(self._mine() or self._begin())
+        engine = self._mine() or self._begin()
+        await self._opened(engine)
+        warning, engine.warning = engine.warning, None
+        if warning is not None:
+            warnings.warn(warning, stacklevel=2)
 
     async def close(self) -> None:
         engine, self._engine = self._mine(), None

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from dexto_magic.conversation.session import Removal
 from dexto_magic.errors import StoreError
 from dexto_magic.stores.faults import read_only, translation
+from dexto_magic.stores.filesystems import journal_of
 from dexto_magic.stores.inspection import inspect, is_read_only
 from dexto_magic.stores.keys import TOMBSTONES
 from dexto_magic.stores.ledger import Ledger
@@ -48,11 +49,13 @@ class Engine:
         opened: When it is open, or why it cannot be opened.
         waiting: How many wait for that.
         purge_pending: Whether what was removed may still be in a file of the store.
+        warning: What is to be said of the place once it is open, or ``None``.
     """
 
     def __init__(self, home: Path, *, timeout: float, now: Callable[[], datetime]) -> None:
         self.waiting = 0
         self.purge_pending = False
+        self.warning: str | None = None
         self._pid = os.getpid()
         self._home = home
         self._timeout = timeout
@@ -151,6 +154,7 @@ class Engine:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder_beside in (self._owners_folder, self.side_folder):
                 folder_beside.mkdir(mode=0o700, exist_ok=True)
+            journal, self.warning = journal_of(self._home)
             self._gate = Gate(self._home / "gate.lock", timeout=self._timeout)
         except OSError as error:
             raise translation(error, self._home) from error
@@ -163,7 +167,7 @@ class Engine:
             with self._writer.lock:
                 inspect(folder)
                 shutil.rmtree(self._home / NEW_FOLDER, ignore_errors=True)
-                ledger = self._use(Table(folder, timeout=self._timeout))
+                ledger = self._use(Table(folder, timeout=self._timeout, journal=journal))
                 ledger.initialise()
                 sweep(self._owners_folder)
                 if is_pending(ledger.entries.table, is_alive=self._is_alive):

@@ -111,7 +111,8 @@ class Entries:
         row = self.table.get(session_key(sid))
         if row is None:
             return None
-        return Entry(rows.record_from_json(row), use=row["use"], change=row["change"])
+        use, change = rows.place_from_json(row)
+        return Entry(rows.record_from_json(row), use=use, change=change)
 
     def restored(self, source: str) -> Entry | None:
         """The session that was restored from a source last and still holds it, or ``None``."""

@@ -9,6 +9,7 @@ import errno
 import sqlite3
 from pathlib import Path
 
+from dexto_magic.conversation.wire import MISREAD
 from dexto_magic.errors import (
     StoreBusyError,
     StoreCorruptedError,
@@ -67,7 +68,7 @@ def translation(error: BaseException, folder: Path) -> StoreError:
             path=path,
             holder="another program",
         )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(cause, MISREAD):
         return StoreCorruptedError(
             f"{folder / DATABASE} is damaged ({cause}). It was left as it is: set it aside and restore "
             "a backup, or start anew with another DEXTO_HOME.",

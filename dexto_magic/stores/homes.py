@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dexto_magic.stores import rows
 from dexto_magic.stores.codec import encode
 from dexto_magic.stores.keys import home_key, mark_key
 from dexto_magic.stores.table import Table
@@ -18,7 +19,7 @@ _SESSIONS_OF_A_MARK = 8
 def sid_at_home(table: Table, notebook: str) -> str | None:
     """The sid of the notebook's own session."""
     row = table.get(home_key(notebook))
-    return row["sid"] if row else None
+    return None if row is None else rows.home_from_json(row)
 
 
 def settle(table: Table, notebook: str, sid: str) -> None:
@@ -33,8 +34,7 @@ def leave(table: Table, notebook: str) -> None:
 
 def sids_of(table: Table, marks: Iterable[str]) -> set[str]:
     """The sids of sessions that learned one of the marks, of some perhaps that are gone."""
-    found = [table.get(mark_key(mark)) or {} for mark in marks]
-    return {sid for row in found for sid in row.get("sids", ())}
+    return {sid for mark in marks for sid in _sids(table, mark)}
 
 
 def relearn(table: Table, sid: str, *, before: Sequence[str], after: Sequence[str]) -> None:
@@ -53,4 +53,4 @@ def relearn(table: Table, sid: str, *, before: Sequence[str], after: Sequence[st
 
 def _sids(table: Table, mark: str) -> Sequence[str]:
     row = table.get(mark_key(mark))
-    return row["sids"] if row else ()
+    return () if row is None else rows.sids_from_json(row)

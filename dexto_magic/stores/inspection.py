@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from dexto_magic.conversation.wire import MISREAD
 from dexto_magic.errors import StoreCorruptedError, StoreVersionError
 from dexto_magic.stores.codec import decode
 from dexto_magic.stores.faults import DATABASE, is_fault, translation
@@ -97,9 +98,11 @@ def inspect(folder: Path) -> None:
         return
     try:
         # Alone, it is open in no kernel: none can write here before the gate is free again.
-        with looked_into(folder) as connection:
+        # Where a writer was killed, only one who may write can put back what it had begun.
+        mode = "rw" if _size(path.with_name(f"{DATABASE}-journal")) else "ro"
+        with looked_into(folder, mode=mode) as connection:
             check_contents(connection, path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if not is_fault(error):
             raise
         raise translation(error, folder) from error
@@ -184,22 +187,26 @@ def connected(folder: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def looked_into(folder: Path) -> Iterator[sqlite3.Connection]:
+def looked_into(folder: Path, *, mode: str = "ro") -> Iterator[sqlite3.Connection]:
     """A connection for a look at a database that leaves no trace in its folder.
 
     SQLite makes side files even for reading where there are none; then nobody has the database
     open, and it is read as if it could not change. What is there already of them it uses: in the
     one with ``-shm`` those who read take note of each other.
 
+    Args:
+        folder: The database's folder.
+        mode: SQLite's: ``"ro"`` to read, ``"rw"`` to put back what a killed writer had begun.
+
     Raises:
         sqlite3.Error: There is no database, or it cannot be read.
     """
-    with closing(_connect(folder, immutable=_is_alone(folder))) as connection:
+    with closing(_connect(folder, immutable=_is_alone(folder), mode=mode)) as connection:
         yield connection
 
 
-def _connect(folder: Path, *, immutable: bool) -> sqlite3.Connection:
-    uri = (folder / DATABASE).absolute().as_uri() + "?mode=ro"
+def _connect(folder: Path, *, immutable: bool, mode: str = "ro") -> sqlite3.Connection:
+    uri = f"{(folder / DATABASE).absolute().as_uri()}?mode={mode}"
     if immutable:
         # Tells SQLite that it can do without its side files, which it would make even for reading.
         uri += "&immutable=1"
@@ -222,8 +229,8 @@ def _is_fixed(folder: Path) -> bool:
 
 def _check_version(schema: Any, path: Path) -> None:
     try:
-        oldest, written = schema["minimum_reader"], schema["version"]
-    except (KeyError, TypeError) as error:
+        oldest, written = int(schema["minimum_reader"]), int(schema["version"])
+    except MISREAD as error:
         raise StoreCorruptedError(f"The schema row of {path} cannot be read.") from error
     if oldest > VERSION:
         raise StoreVersionError(

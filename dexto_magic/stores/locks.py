@@ -22,6 +22,7 @@ from filelock import lock_descriptor, unlock_descriptor
 from dexto_magic.conversation.messages import new_id
 from dexto_magic.errors import StoreBusyError, StoreError
 from dexto_magic.stores.faults import translation
+from dexto_magic.stores.filesystems import mount_of, unfit
 from dexto_magic.stores.forks import Descriptor
 from dexto_magic.stores.protocol import Owner
 
@@ -82,7 +83,7 @@ class Gate:
     def _wait(self, given_up: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self._timeout
         delay = _FIRST_DELAY
-        while not lock_descriptor(self._file.number, blocking=False):
+        while not self._taken():
             if given_up():
                 return False
             if time.monotonic() > deadline:
@@ -97,6 +98,13 @@ class Gate:
             time.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
         return True
+
+    def _taken(self) -> bool:
+        try:
+            return lock_descriptor(self._file.number, blocking=False)
+        except OSError as error:  # such as ENOLCK
+            folder = self._path.parent
+            raise unfit(folder, mount_of(folder)) from error
 
     def holder(self) -> str:
         """Who was in last, in words."""

@@ -7,7 +7,6 @@ would end the locks that this process has on it.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import sqlite3
@@ -18,18 +17,10 @@ from pathlib import Path
 
 from dexto_magic.conversation.health import Finding
 from dexto_magic.stores.faults import DATABASE
-
-MOUNTS = Path("/proc/mounts")
-"""What is mounted where, on Linux."""
+from dexto_magic.stores.filesystems import Mount, mount_of
 
 LITTLE_ROOM = 64 * 2**20
 """Bytes; with less than this a store may be full before anybody notices."""
-
-_NETWORK = re.compile(
-    "nfs|nfs4|cifs|smb[0-9]?|smbfs|smb2|ncpfs|afs|9p|lustre|gpfs|ceph|beegfs|glusterfs|gfs2?|ocfs2"
-    r"|orangefs|pvfs2|panfs|coda|davfs|fuse\.(?!fuseblk|overlayfs|fuse-overlayfs)\S+"
-)
-"""File systems of other machines. Most of what users mount themselves (FUSE) is of that kind."""
 
 _VOLATILE = ("tmpfs", "ramfs")
 
@@ -59,27 +50,19 @@ def sqlite_findings(version: str = sqlite3.sqlite_version) -> Iterator[Finding]:
         )
 
 
-def file_system_of(path: Path, mounts: Path | None = None) -> str | None:
+def file_system_of(path: Path) -> str | None:
     """The type of the file system of a path, or ``None`` if the system does not tell."""
-    place = os.path.realpath(existing(path))
-    found, longest = None, -1
-    with suppress(OSError):
-        for line in (mounts or MOUNTS).read_text(errors="surrogateescape").splitlines():
-            _, point, kind, *_ = [*line.split(" "), "", "", ""]
-            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
-            inside = place == point or place.startswith(point.rstrip("/") + "/")
-            if point and inside and len(point) >= longest:  # the later one hides the earlier
-                found, longest = kind, len(point)
-    return found
+    mount = mount_of(existing(path))
+    return None if mount is None else mount.kind
 
 
 def file_system_findings(kind: str | None) -> Iterator[Finding]:
     """What is to be known of a type of file system."""
-    if kind is not None and _NETWORK.fullmatch(kind):
+    if kind is not None and Mount(kind=kind).is_remote:
         yield Finding(
             level="problem",
-            what=f"The store is on a file system of another machine ({kind}): locks and the shared "
-            "memory that SQLite needs do not work there as they must, and two kernels may damage it.",
+            what=f"The store is on a network file system ({kind}): it is opened only where locks hold "
+            "there, is slower, and only as safe as those locks are.",
             next="Make a backup with `dexto-magic backup FILE`, set DEXTO_HOME to a folder on a "
             "local disk, and `dexto-magic restore FILE` there.",
         )

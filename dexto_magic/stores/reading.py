@@ -76,7 +76,7 @@ class Reading:
 
     def generation(self) -> str:
         """What tells the store from any other."""
-        return str(self._table.get(SCHEMA_KEY)["generation"])
+        return rows.generation_from_json(self._table.get(SCHEMA_KEY))
 
     def get(self, session_id: str) -> SessionRecord | None:
         """The session's record, or ``None``."""

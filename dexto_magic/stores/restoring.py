@@ -22,6 +22,7 @@ from dexto_magic.stores import backups, rows
 from dexto_magic.stores.codec import decode
 from dexto_magic.stores.errands import Errand, GivenUpError
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
+from dexto_magic.stores.filesystems import journal_of
 from dexto_magic.stores.inspection import inspect, is_read_only, looked_into
 from dexto_magic.stores.keys import TOMBSTONES
 from dexto_magic.stores.locks import Gate, is_alive
@@ -189,7 +190,7 @@ class _Restoring:
 
     def _replaced(self) -> bool:
         """Puts the new content into the database; whether nothing of the old is in a file."""
-        with closing(Table(self._folder, timeout=self._task.timeout)) as table:
+        with closing(self._table(self._folder)) as table:
             table.replace_by(self._stage.connection, pause=self._errand.pause)
             self._drop_derived()
             with suppress(StoreError):  # what is done is done, and the rest at the next opening
@@ -200,7 +201,7 @@ class _Restoring:
         """Puts a new database in the place of a damaged one; the folder where that is kept."""
         new = self._home / NEW_FOLDER
         shutil.rmtree(new, ignore_errors=True)
-        with closing(Table(new, timeout=self._task.timeout)) as table:
+        with closing(self._table(new)) as table:
             table.replace_by(self._stage.connection, pause=self._errand.pause)
             _purged(table)
         aside = self._beside("damaged", "")
@@ -227,6 +228,10 @@ class _Restoring:
         shutil.rmtree(new, ignore_errors=True)
         self._drop_derived()
         return aside
+
+    def _table(self, folder: Path) -> Table:
+        journal, _ = journal_of(self._home)
+        return Table(folder, timeout=self._task.timeout, journal=journal)
 
     def _drop_derived(self) -> None:
         for path in (self._home / "derived").glob("*"):

@@ -48,7 +48,14 @@ def message_from_json(row: Any) -> Message:
     Raises:
         StoreCorruptedError: It lacks something that every message has.
     """
-    return _read(wire.message_from_json, row, "A message of the store")
+    return _read(_message, row, "A message of the store")
+
+
+def _message(row: Any) -> Message:
+    message = wire.message_from_json(row)
+    _check(int, message.turn, message.version)
+    _check(str, message.id, message.content, *(part.digest for part in message.attachments))
+    return message
 
 
 def aside_from_json(row: Any) -> Aside:
@@ -57,7 +64,14 @@ def aside_from_json(row: Any) -> Aside:
     Raises:
         StoreCorruptedError: It lacks something that every one has.
     """
-    return _read(wire.aside_from_json, row, "A summary or title of the store")
+    return _read(_aside, row, "A summary or title of the store")
+
+
+def _aside(row: Any) -> Aside:
+    aside = wire.aside_from_json(row)
+    _check(int, aside.turn, *aside.versions, *aside.versions.values(), *aside.without)
+    _check(str, aside.id, aside.content)
+    return aside
 
 
 def record_to_json(record: SessionRecord) -> dict[str, Any]:
@@ -102,7 +116,7 @@ def record_from_json(row: Any) -> SessionRecord:
 
 
 def _record(row: Mapping[str, Any]) -> SessionRecord:
-    return SessionRecord(
+    record = SessionRecord(
         sid=row["sid"],
         id=row["id"],
         created_at=datetime.fromisoformat(row["created"]),
@@ -129,6 +143,67 @@ def _record(row: Mapping[str, Any]) -> SessionRecord:
         notebooks=tuple(row["notebooks"]),
         marks=tuple(row["marks"]),
     )
+    _check(int, record.epoch, record.rows, record.revision, record.messages, record.forgets)
+    texts = (record.title, record.model, record.system, record.home)
+    origins = (record.forked_from, record.parent, record.family, record.source)
+    known_texts = [text for text in (*texts, *origins) if text is not None]
+    _check(str, record.sid, record.id, *known_texts, *record.notebooks, *record.marks)
+    return record
+
+
+def generation_from_json(row: Any) -> str:
+    """What tells a store from any other, of its schema row.
+
+    Raises:
+        StoreCorruptedError: It lacks that.
+    """
+    return _read(lambda row: str(row["generation"]), row, "The schema row of the store")
+
+
+def place_from_json(row: Any) -> tuple[int, int]:
+    """The numbers of a session's use and of its change, which stand beside its record.
+
+    Raises:
+        StoreCorruptedError: It lacks them.
+    """
+
+    def numbers(row: Any) -> tuple[int, int]:
+        use, change = row["use"], row["change"]
+        _check(int, use, change)
+        # Which is what their keys have room for.
+        use.to_bytes(8), change.to_bytes(8)
+        return use, change
+
+    return _read(numbers, row, "A session of the store")
+
+
+def home_from_json(row: Any) -> str:
+    """The sid in the row of a notebook.
+
+    Raises:
+        StoreCorruptedError: It lacks that.
+    """
+
+    def sid(row: Any) -> str:
+        _check(str, row["sid"])
+        return str(row["sid"])
+
+    return _read(sid, row, "The own session of a notebook")
+
+
+def sids_from_json(row: Any) -> list[str]:
+    """The sids in the row of a mark.
+
+    Raises:
+        StoreCorruptedError: It lacks them.
+    """
+
+    def sids(row: Any) -> list[str]:
+        found = list(row["sids"])
+        _check(str, *found)
+        return found
+
+    return _read(sids, row, "A mark of a notebook")
 
 
 def partial_to_json(partial: Partial) -> dict[str, Any]:
@@ -162,8 +237,15 @@ def _mark_from_json(row: Mapping[str, Any]) -> OpenTurn:
     return known(OpenTurn, {**row, "since": datetime.fromisoformat(row["since"])})
 
 
+def _check(kind: type, *values: object) -> None:
+    """Lets pass what is of a kind; what is not would only be noticed far from here."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r:.40} where {kind.__name__} should be")
+
+
 def _read(reader: Callable[[Any], T], row: Any, what: str) -> T:
     try:
         return reader(row)
-    except MISREAD as error:
+    except (*MISREAD, OverflowError) as error:
         raise StoreCorruptedError(f"{what} cannot be read ({error!r}).") from error

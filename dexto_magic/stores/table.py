@@ -16,10 +16,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import diskcache
 
+from dexto_magic.conversation.wire import MISREAD
 from dexto_magic.errors import StoreCorruptedError, StoreError
 from dexto_magic.stores.codec import Row, decode, decode_all
 from dexto_magic.stores.faults import DATABASE, is_fault, read_only, translation
@@ -87,6 +88,8 @@ class Table:
         timeout: Seconds that SQLite waits for a lock. All writers wait at the gate, so it is held
             only by somebody who goes around it.
         read_only: Whether to leave the folder as it is; writing raises ``StoreReadOnlyError`` then.
+        journal: How SQLite keeps what it may have to undo: ``"wal"``, or ``"delete"`` where that
+            cannot be.
 
     Attributes:
         file: The database's file, as it is; of a table that can be written.
@@ -95,9 +98,17 @@ class Table:
         StoreError: One of its kinds, naming the folder.
     """
 
-    def __init__(self, folder: Path, *, timeout: float, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        timeout: float,
+        read_only: bool = False,
+        journal: Literal["wal", "delete"] = "wal",
+    ) -> None:
         self._folder = folder
         self._read_only = read_only
+        self._settings = SETTINGS | {"sqlite_journal_mode": journal}
         with self.translated():
             if read_only:
                 self._cache: Any = ReadOnlyCache(folder)
@@ -109,16 +120,25 @@ class Table:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(folder / DATABASE, flags, 0o600))
             self.file = RawFile.shared(folder / DATABASE)
-            self._cache = diskcache.Cache(str(folder), timeout=timeout, disk=_Disk, **SETTINGS)
             try:
-                self._inode = (folder / DATABASE).stat().st_ino
+                self._cache = diskcache.Cache(
+                    str(folder), timeout=timeout, disk=_Disk, **self._settings
+                )
+            except MISREAD as error:  # over settings that it did not write
+                raise translation(error, folder) from error
+            try:
                 self._verify_settings()
+                # The log, too: whoever copies the database in this process ends SQLite's locks on
+                # it, and then the next process that closes the store takes the log away.
+                names = [DATABASE, f"{DATABASE}-wal"] if journal == "wal" else [DATABASE]
+                files = {name: _identity(folder / name) for name in names}
+                self._files = {name: file for name, file in files.items() if file is not None}
             except BaseException:
                 self._cache.close()
                 raise
 
     def _verify_settings(self) -> None:
-        for name, wanted in SETTINGS.items():
+        for name, wanted in self._settings.items():
             if name in _FIXED_AT_BIRTH:
                 continue
             actual = getattr(self._cache, name)
@@ -135,13 +155,14 @@ class Table:
         """SQLite would acknowledge writes into a file that is no longer there."""
         if self._read_only:
             raise read_only(self._folder)
-        path = self._folder / DATABASE
-        if not path.exists() or path.stat().st_ino != self._inode:
-            raise StoreError(
-                f"{path} was removed or replaced while it was open; nothing was written. Restart "
-                "this kernel to open what is there now.",
-                path=str(path),
-            )
+        for name, file in self._files.items():
+            path = self._folder / name
+            if _identity(path) != file:
+                raise StoreError(
+                    f"{path} was removed or replaced while it was open; nothing was written. "
+                    "Restart this kernel to open what is there now.",
+                    path=str(path),
+                )
 
     def _verify_not_replaced(self) -> None:
         """What is gone may be read as long as it is open; but not where there is another store."""
@@ -149,10 +170,10 @@ class Table:
             return
         path = self._folder / DATABASE
         try:
-            is_other = path.stat().st_ino != self._inode
+            found = _identity(path)
         except OSError:
-            is_other = False
-        if is_other:
+            found = None
+        if found not in (None, self._files[DATABASE]):
             raise StoreError(
                 f"{path} was replaced while it was open, as a restore does with one that is damaged. "
                 "Restart this kernel to open what is there now.",
@@ -374,7 +395,16 @@ class Table:
         except diskcache.Timeout as error:
             # What ``transact`` makes of any failure to begin; SQLite's own error is its context.
             raise translation(error.__context__ or error, self._folder) from error
-        except (sqlite3.Error, OSError) as error:
+        # What sqlite3 says of a damaged file need not be text, and then it cannot say it.
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             if not is_fault(error):
                 raise
             raise translation(error, self._folder) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is in place: its device and number, or ``None`` for none."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None

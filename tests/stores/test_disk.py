@@ -668,6 +668,32 @@ async def test_a_database_replaced_while_open_is_noticed(disk):
     database(disk).with_name("old.db").rename(database(disk))
 
 
+async def test_a_log_that_another_took_away_is_noticed_before_a_write_is_lost(disk):
+    """To read the database in the same process, as a backup does, ends SQLite's locks on it."""
+    await disk.create("one")
+    database(disk).read_bytes()
+    with python(
+        """
+        async def main():
+            store = DiskStore(home)
+            await store.open()
+            await store.create("two")
+            await store.close()
+        asyncio.run(main())
+        """,
+        disk.location,
+    ) as process:
+        assert process.wait() == 0
+    assert not database(disk).with_name("cache.db-wal").exists()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"cache\.db-wal was removed or replaced"):
+            await disk.create("three")
+    await disk.close()
+    await disk.open()
+    await disk.create("three")
+    assert [s.id for s in (await disk.list(limit=9)).sessions] == ["three", "two", "one"]
+
+
 async def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(tmp_path):
     (tmp_path / "file").write_text("in the way")
     store = DiskStore(tmp_path / "file" / "store")

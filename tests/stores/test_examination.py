@@ -369,19 +369,6 @@ def test_network_file_systems_are_known(kind, is_network):
     assert all(finding.level == "problem" and kind in finding.what for finding in found)
 
 
-def test_a_path_is_on_the_file_system_that_is_mounted_nearest_to_it(tmp_path):
-    home = tmp_path / "my home"
-    home.mkdir()
-    mounts = tmp_path / "mounts"
-    named = str(home).replace(" ", "\\040")
-    mounts.write_text(
-        f"/dev/x / ext4 rw 0 0\nsrv:/h {named} nfs4 rw 0 0\nsrv:/i {named}x cifs rw\n"
-    )
-    assert premises.file_system_of(home / "store", mounts) == "nfs4"
-    assert premises.file_system_of(tmp_path, mounts) == "ext4"
-    assert premises.file_system_of(tmp_path, tmp_path / "none") is None
-
-
 @pytest.mark.parametrize(
     ("version", "affected"),
     [
