@@ -75,7 +75,11 @@ class BackgroundLoop:
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Call[T]:
         """The same without waiting."""
         call = Call(self._loop, work, self._calls.discard)
-        self._submit(call)
+        try:
+            self._submit(call)
+        except BaseException:
+            call.cancel()
+            raise
         return call
 
     @property
@@ -99,11 +103,10 @@ class BackgroundLoop:
         try:
             self._calls.add(call)
             self._loop.call_soon_threadsafe(self._begin, call)
-        except BaseException as error:
+        except RuntimeError as error:  # the loop is closed
             call.give_up()
-            if isinstance(error, RuntimeError):  # the loop is closed
-                raise _stopped() from error
-            raise
+            raise _stopped() from error
+        # After an interrupt nobody knows here whether it is to begin: the loop's thread does.
 
     def close(self) -> None:
         """Ends the loop, cancelling what still runs on it, and waits for that."""

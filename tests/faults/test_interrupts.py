@@ -61,12 +61,14 @@ while interrupted < int(sys.argv[2]):
             raised, armed = 0, True
             acknowledged = works[n % len(works)](agent, n, patience)
             armed = False
+            patience = 0 if acknowledged[0] == "message" else patience
             say(*acknowledged)
         except KeyboardInterrupt:
             armed = False
             interrupted += 1
-        # A turn ends before its interrupt goes on, unless a second one was too impatient for that.
-        patience = 0 if raised < 2 else 30
+        # A turn ends before its interrupt goes on, unless a second one was too impatient for that:
+        # then it may still be running until the next that is answered.
+        patience = 30 if raised > 1 else patience
     except KeyboardInterrupt:  # one more, before the first was dealt with
         armed = False
         patience = 30

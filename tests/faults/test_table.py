@@ -255,7 +255,9 @@ FAULTS = {
     "database removed while open": Fault(
         amid=moved_away("sessions", "cache.db"), error=StoreError, says=MOVED
     ),
-    "database replaced while open": Fault(amid=another_in_place, error=StoreError, says=MOVED),
+    "database replaced while open": Fault(
+        amid=another_in_place, error=StoreError, says=MOVED, reads=False
+    ),
     "log removed while open": Fault(
         amid=moved_away("sessions", "cache.db-wal"), error=StoreError, says=MOVED
     ),

@@ -9,7 +9,7 @@ def test_an_option_that_is_refused_leaves_no_session_and_no_promise(start):
     ran = kernel.ask("Hello.", "brandnew", options="-O model=x")
     assert (ran.ok, ran.outputs) == (False, [])
     assert "'model'" in ran.error
-    assert "No sessions" in kernel.run("%dexto sessions brandnew").output.text
+    assert "No session's name" in kernel.run("%dexto sessions brandnew").output.text
 
 
 def test_waiting_and_retries_show_though_the_reply_is_asked_for_in_one_piece(start, server):

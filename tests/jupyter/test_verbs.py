@@ -117,7 +117,7 @@ def test_sessions_are_listed_by_use_found_by_pattern_and_the_current_one_marked(
     shown = kernel.run("%dexto sessions -n 2").output
     assert "There are more" in shown.text
     assert "<b>eda</b> (current)" in kernel.run("%dexto sessions").output.html
-    assert "No sessions" in lines(kernel.run("%dexto sessions nothing-like-it"))
+    assert "No session's name" in lines(kernel.run("%dexto sessions nothing-like-it"))
 
 
 def test_the_history_of_a_session_shows_its_newest_turns(kernel):
