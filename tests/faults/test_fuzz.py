@@ -129,7 +129,7 @@ def test_request_options_are_any_json_or_refused(runner, agent, server, home, *,
         assert {name: sent[name] for name in expected} == expected
         _, kept = seen_by_another(runner, home, "eda")
         assert kept == reply.message
-        assert kept.options == options
+        assert kept.options == expected
 
     options()
     counted("request options of any JSON", tried)
