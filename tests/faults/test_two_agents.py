@@ -68,7 +68,8 @@ def outcome(value):
     if hasattr(value, "message"):
         return said(value.message), value.session_id, value.session_usage
     if hasattr(value, "purge_pending"):
-        return value.session_id, value.deleted, value.turn, value.message_count, value.forks
+        forks = sorted(value.forks)  # in whatever order
+        return value.session_id, value.deleted, value.turn, value.message_count, forks
     if hasattr(value, "asked"):
         return value.turn, value.version, said(value.asked)
     return told(value) if hasattr(value, "forked_from") else value
