@@ -19,7 +19,7 @@ from dexto_magic.errors import DextoError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; its exit code: 0, 1 for what went wrong, 2 for a line of no sense."""
-    parsed = _parser().parse_args(arguments)
+    parsed = _parsed(_parser(), arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without an emoji still gets the rest
     try:
@@ -28,12 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DextoError as error:
         note(str(error))
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        note(str(interrupt))
         return 130
     except BrokenPipeError:
         # Whoever read has read enough, as `head` does; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; words that may be missing are found behind an option, too.
+
+    The parser takes none for the words where an option comes before them.
+    """
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and getattr(parsed, "words", None) == [] and not any(w.startswith("-") for w in rest):
+        parsed.words = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return parsed
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -59,7 +59,13 @@ def imported(
         FormatError: The file cannot be read, or is of no format that can be taken in.
         StoreError: The store cannot take it.
     """
-    return agent.import_sessions(written_out(file), format=form, progress=progress)
+    try:
+        return agent.import_sessions(written_out(file), format=form, progress=progress)
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (
+            "the import was stopped; what it has taken in is whole, and run again it goes on there",
+        )
+        raise
 
 
 def written_out(file: str) -> str:

@@ -197,6 +197,8 @@ def not_found(session_id: str, close_matches: Sequence[str] = ()) -> SessionNotF
     message = f"There is no session {session_id!r}."
     if close_matches:
         message += " Did you mean " + " or ".join(repr(name) for name in close_matches) + "?"
+    else:
+        message += " `%dexto sessions` lists those that there are."
     return SessionNotFoundError(message, session_id=session_id, close_matches=close_matches)
 
 

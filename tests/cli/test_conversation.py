@@ -298,6 +298,13 @@ def test_a_turn_is_asked_again_taken_back_brought_back_and_forgotten(talked, lin
     assert "has no turn 1. It was forgotten before." in line.refused("forget", "eda", "1", "--yes")
 
 
+def test_words_that_may_be_missing_are_found_behind_an_option(talked, line):
+    out, _ = line("retry", "eda", "--at", "1", "Repeat after me:", "anew")
+    assert out == "anew\n"
+    with pytest.raises(SystemExit):
+        line("undo", "eda", "more")
+
+
 def test_hints_are_what_can_be_typed_in_a_shell(talked, line):
     assert "`dexto-magic redo NAME` brings it back" in line.ok("undo", "eda")
     line.ok("redo", "eda")
@@ -483,7 +490,11 @@ def test_a_session_that_is_not_there_is_an_error_and_none_is_made(home, capsys, 
     monkeypatch.setenv("DEXTO_MODEL", "practice")
     assert cli.main([verb, *LINES[verb]]) == 1
     shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("", "dexto-magic: There is no session 'nobody'.\n")
+    assert shown.out == ""
+    assert shown.err == (
+        "dexto-magic: There is no session 'nobody'. `dexto-magic sessions` lists those that there "
+        "are.\n"
+    )
     assert look(home, lambda agent: len(agent.list_sessions())) == 0
 
 

@@ -157,7 +157,9 @@ def test_a_name_that_is_not_there_is_named_with_those_that_look_like_it():
     assert isinstance(error, SessionNotFoundError)
     assert str(error) == "There is no session 'edda'. Did you mean 'eda' or 'edda-2'?"
     assert (error.session_id, error.close_matches) == ("edda", ("eda", "edda-2"))
-    assert str(not_found("edda")) == "There is no session 'edda'."
+    assert str(not_found("edda")) == (
+        "There is no session 'edda'. `%dexto sessions` lists those that there are."
+    )
 
 
 def test_a_name_that_is_taken_is_named_with_the_ways_on():
