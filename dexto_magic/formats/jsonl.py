@@ -98,7 +98,7 @@ def _sayable(value: Any) -> Any:
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def load(path: Path, *, now: datetime | None = None) -> Iterator[Loaded | Broken]:  # noqa: ARG001
+def load(path: Path, *, now: datetime | None = None) -> Iterator[Loaded | Broken]:  # noqa: ARG001  # every reader takes it
     """The conversations of a file that ``dump`` wrote; what is broken is told by its line.
 
     A message that cannot be read is missing in its conversation, a session's own line costs all of

@@ -74,7 +74,7 @@ class Database:
         known = [column for column in columns if column in self._columns[table]]
         names = ", ".join(f'"{column}"' for column in ["rowid", *known])
         # The names are our own.
-        found = self._connection.execute(f'SELECT {names} FROM "{table}" ORDER BY rowid')  # noqa: S608
+        found = self._connection.execute(f'SELECT {names} FROM "{table}" ORDER BY rowid')  # noqa: S608  # names of ours
         return [dict(zip(("rowid", *known), row, strict=True)) for row in found]
 
     def row(self, table: str, rowid: int) -> Row:

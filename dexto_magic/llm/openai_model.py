@@ -115,7 +115,7 @@ class OpenAIModel:
             if attempt > ATTEMPTS or not failure.retryable:
                 failure = await self._with_close_names(failure)
                 raise failure.exception() from failure.cause
-            wait = wait_before(attempt, failure.retry_after, random.random())  # noqa: S311
+            wait = wait_before(attempt, failure.retry_after, random.random())  # noqa: S311  # spreads, hides nothing
             yield Notice(
                 f"{self.provider} {failure.brief}; asking again in {spoken(wait)}, "
                 f"attempt {attempt} of {ATTEMPTS}"

@@ -110,7 +110,7 @@ class ErrorAnswer:
     @property
     def is_redirect(self) -> bool:
         """Whether the status sends one elsewhere."""
-        return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004
+        return self.status is not None and 300 <= self.status < 400  # noqa: PLR2004  # HTTP's redirections
 
     @property
     def is_quota(self) -> bool:
